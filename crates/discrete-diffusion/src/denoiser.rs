@@ -1,0 +1,62 @@
+use burn::tensor::{Int, Tensor};
+
+/// A network that predicts hidden tokens of whole sequences: MDLM.
+pub trait SequenceDenoiser {
+    /// # Shapes
+    /// - tokens: `[batch, seq]`, MASK where hidden
+    /// - output: `[batch, seq, vocab_size]`
+    fn logits(&self, tokens: Tensor<2, Int>) -> Tensor<3>;
+}
+
+/// A network that predicts each token from what stands before it.
+pub trait CausalDenoiser {
+    /// # Shapes
+    /// - tokens: `[batch, seq]`
+    /// - output: `[batch, seq, vocab_size]`, of the token *after* each position
+    fn next_logits(&self, tokens: Tensor<2, Int>) -> Tensor<3>;
+}
+
+/// Logits in an order of the network's choosing.
+#[derive(Debug, Clone)]
+pub struct PartitionLogits {
+    /// `[batch, seq, vocab_size]`
+    pub logits: Tensor<3>,
+    /// The position in the sequence that each row belongs to, `[batch, seq]`.
+    pub order: Tensor<2, Int>,
+}
+
+/// What a sampler knows so far: tokens packed to the left in any order, with their positions.
+#[derive(Debug, Clone)]
+pub struct KnownTokens {
+    /// Token ids, `[batch, known]`; entries behind a row's length are ignored.
+    pub tokens: Tensor<2, Int>,
+    /// The place of each token in its sequence, `[batch, known]`.
+    pub positions: Tensor<2, Int>,
+    /// Known tokens of each row, at most `known`.
+    pub lengths: Vec<usize>,
+}
+
+/// The positions to predict, packed to the left.
+#[derive(Debug, Clone)]
+pub struct QueryPositions {
+    /// Places in the sequence, `[batch, queries]`; entries behind a row's length are ignored.
+    pub positions: Tensor<2, Int>,
+    /// Queries of each row, at most `queries`.
+    pub lengths: Vec<usize>,
+}
+
+/// A network that predicts each group of a partition from the other: PGM.
+pub trait PartitionDenoiser {
+    /// Logits of every token, each from the tokens of the other group.
+    ///
+    /// # Shapes
+    /// - tokens: `[batch, seq]`
+    /// - groups: `[batch, seq]`, 0 or 1
+    fn partition_logits(&self, tokens: Tensor<2, Int>, groups: Tensor<2, Int>) -> PartitionLogits;
+
+    /// Logits of chosen positions from known tokens alone.
+    ///
+    /// # Shapes
+    /// - output: `[batch, queries, vocab_size]`
+    fn known_logits(&self, known: KnownTokens, queries: QueryPositions) -> Tensor<3>;
+}

@@ -1,0 +1,5 @@
+use burn_cubecl::CubeBackend;
+
+use crate::PartitionAttentionOps;
+
+impl PartitionAttentionOps for CubeBackend {}

@@ -1,0 +1,5 @@
+use burn::backend::Flex;
+
+use crate::PartitionAttentionOps;
+
+impl PartitionAttentionOps for Flex {}

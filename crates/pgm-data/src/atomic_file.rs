@@ -1,0 +1,112 @@
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::DataError;
+
+/// A file that appears under its name only once it is complete.
+///
+/// It is written under a temporary name in the same folder; [`commit`](Self::commit) renames it. Dropped
+/// before that, it is removed.
+#[derive(Debug)]
+pub(crate) struct AtomicFile {
+    writer: BufWriter<File>,
+    temporary: PathBuf,
+    path: PathBuf,
+    is_committed: bool,
+}
+
+impl AtomicFile {
+    /// Opens a temporary file beside `path`; the folder must exist.
+    pub(crate) fn create(path: &Path) -> Result<Self, DataError> {
+        static COUNTER: AtomicU64 = AtomicU64::new(0);
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = path.with_file_name(format!(
+            ".{name}.{}-{}.tmp",
+            std::process::id(),
+            COUNTER.fetch_add(1, Ordering::Relaxed)
+        ));
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&temporary)
+            .map_err(DataError::io("create", &temporary))?;
+        Ok(Self {
+            writer: BufWriter::with_capacity(1 << 18, file),
+            temporary,
+            path: path.to_path_buf(),
+            is_committed: false,
+        })
+    }
+
+    /// The name that the file gets in the end.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes everything to the disk and gives the file its name, replacing an older one.
+    pub(crate) fn commit(mut self) -> Result<(), DataError> {
+        self.writer
+            .flush()
+            .and_then(|()| self.writer.get_ref().sync_all())
+            .and_then(|()| fs::rename(&self.temporary, &self.path))
+            .map_err(DataError::io("write", &self.path))?;
+        self.is_committed = true;
+        Ok(())
+    }
+
+    /// Writes `bytes` to `path` as a whole.
+    pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
+        let mut file = Self::create(path)?;
+        file.write_all(bytes)
+            .map_err(DataError::io("write", path))?;
+        file.commit()
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+impl Seek for AtomicFile {
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        self.writer.seek(position)
+    }
+}
+
+impl Drop for AtomicFile {
+    fn drop(&mut self) {
+        if !self.is_committed
+            && let Err(error) = fs::remove_file(&self.temporary)
+        {
+            tracing::warn!(path = %self.temporary.display(), %error, "cannot remove a temporary file");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_abandoned_file_leaves_nothing_and_a_committed_one_only_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.bin");
+        let mut file = AtomicFile::create(&path).unwrap();
+        file.write_all(b"half").unwrap();
+        drop(file);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+
+        AtomicFile::write(&path, b"whole").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"whole");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

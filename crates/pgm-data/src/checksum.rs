@@ -1,0 +1,55 @@
+//! SHA-256 as hexadecimal digits.
+
+use sha2::{Digest, Sha256};
+
+/// The SHA-256 of `bytes`, as 64 lower-case hexadecimal digits.
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+    to_hex(&Sha256::digest(bytes))
+}
+
+/// Lower-case hexadecimal digits of `bytes`.
+pub(crate) fn to_hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|nibble| char::from(DIGITS[usize::from(nibble)]))
+        .collect()
+}
+
+/// The 32 bytes behind 64 hexadecimal digits, or nothing when `hex` is something else.
+pub(crate) fn from_hex(hex: &str) -> Option<[u8; 32]> {
+    let digits: Vec<u8> = hex
+        .chars()
+        .map(|digit| {
+            digit
+                .to_digit(16)
+                .and_then(|value| u8::try_from(value).ok())
+        })
+        .collect::<Option<_>>()?;
+    if digits.len() != 64 {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = pair[0] << 4 | pair[1];
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_of_nothing_is_the_published_one() {
+        let hex = sha256_hex(b"");
+        assert_eq!(
+            hex,
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
+        assert_eq!(to_hex(&from_hex(&hex).unwrap()), hex);
+        assert_eq!(from_hex("e3b0"), None);
+        assert_eq!(from_hex(&"x".repeat(64)), None);
+    }
+}

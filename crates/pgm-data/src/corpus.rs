@@ -1,0 +1,204 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::{DataError, DocumentSplit};
+
+/// Text files and the way they are cut into documents, in an order that depends on nothing but the paths.
+#[derive(Debug, Clone)]
+pub struct Corpus {
+    files: Vec<PathBuf>,
+    split: DocumentSplit,
+}
+
+impl Corpus {
+    /// Finds the text files of `inputs`: files as given, folders with everything below them.
+    ///
+    /// Inputs keep their order, the files of a folder are sorted by path. In folders, files of other kinds,
+    /// hidden files and links to folders are passed over. A file that is reached twice counts once.
+    ///
+    /// # Errors
+    /// When a path is missing, a file given by name is no `.txt` file, or there is no file at all.
+    pub fn open(inputs: &[PathBuf], split: DocumentSplit) -> Result<Self, DataError> {
+        split.validate()?;
+        let mut files = Vec::new();
+        for input in inputs {
+            let kind = fs::metadata(input).map_err(DataError::io("read", input))?;
+            if kind.is_dir() {
+                let mut found = Vec::new();
+                find_files(input, &mut found)?;
+                found.sort();
+                files.append(&mut found);
+            } else if TextFormat::of(input).is_some() {
+                files.push(input.clone());
+            } else {
+                return Err(DataError::UnsupportedFormat {
+                    path: input.clone(),
+                    wanted: TextFormat::ENDINGS,
+                });
+            }
+        }
+        let mut seen = std::collections::HashSet::new();
+        files.retain(|file| {
+            let is_new = seen.insert(fs::canonicalize(file).unwrap_or_else(|_| file.clone()));
+            if !is_new {
+                tracing::warn!(path = %file.display(), "a text file is given twice and read once");
+            }
+            is_new
+        });
+        if files.is_empty() {
+            return Err(Self::empty(inputs));
+        }
+        Ok(Self { files, split })
+    }
+
+    /// The files, in reading order.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// The way files are cut into documents.
+    pub fn split(&self) -> &DocumentSplit {
+        &self.split
+    }
+
+    /// Every document, in order; one file at a time is in memory.
+    ///
+    /// # Errors
+    /// An item is an error when its file cannot be read or is not UTF-8.
+    pub fn documents(&self) -> impl Iterator<Item = Result<String, DataError>> + Send + '_ {
+        self.files.iter().flat_map(|file| {
+            let documents: Vec<_> = match read_text(file) {
+                Ok(text) => self
+                    .split
+                    .documents(&text)
+                    .into_iter()
+                    .map(|document| Ok(document.to_owned()))
+                    .collect(),
+                Err(error) => vec![Err(error)],
+            };
+            documents
+        })
+    }
+
+    /// The error for inputs without any text.
+    pub(crate) fn empty(inputs: &[PathBuf]) -> DataError {
+        let names: Vec<_> = inputs
+            .iter()
+            .map(|input| format!("`{}`", input.display()))
+            .collect();
+        DataError::EmptyCorpus {
+            inputs: if names.is_empty() {
+                "an empty list of inputs".to_owned()
+            } else {
+                names.join(", ")
+            },
+            wanted: TextFormat::ENDINGS,
+        }
+    }
+}
+
+/// Reads the whole text of a file, without a byte order mark.
+pub(crate) fn read_text(path: &Path) -> Result<String, DataError> {
+    let bytes = fs::read(path).map_err(DataError::io("read", path))?;
+    text_of(bytes, path)
+}
+
+/// The text in the bytes of the file `path`.
+pub(crate) fn text_of(bytes: Vec<u8>, path: &Path) -> Result<String, DataError> {
+    let text = String::from_utf8(bytes).map_err(|error| DataError::InvalidUtf8 {
+        path: path.to_path_buf(),
+        byte_offset: error.utf8_error().valid_up_to(),
+    })?;
+    match text.strip_prefix('\u{feff}') {
+        Some(rest) => Ok(rest.to_owned()),
+        None => Ok(text),
+    }
+}
+
+/// The kinds of files that are read; a new one is a variant here and an arm in [`read_text`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TextFormat {
+    Plain,
+}
+
+impl TextFormat {
+    const ENDINGS: &str = "`.txt`";
+
+    fn of(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()? {
+            "txt" => Some(Self::Plain),
+            _ => None,
+        }
+    }
+}
+
+fn find_files(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), DataError> {
+    for entry in fs::read_dir(folder).map_err(DataError::io("read", folder))? {
+        let entry = entry.map_err(DataError::io("read", folder))?;
+        let path = entry.path();
+        let kind = entry.file_type().map_err(DataError::io("read", &path))?;
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            continue;
+        }
+        if kind.is_dir() {
+            find_files(&path, found)?;
+        } else if TextFormat::of(&path).is_some() && path.is_file() {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_read_recursively_and_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        fs::create_dir_all(root.join("b/deep")).unwrap();
+        for (name, text) in [
+            ("c.txt", "c"),
+            ("a.txt", "\u{feff}a"),
+            ("b/deep/x.txt", "x"),
+            ("b/skip.md", "no"),
+            ("b/empty.txt", " \n"),
+            (".hidden.txt", "no"),
+        ] {
+            fs::write(root.join(name), text).unwrap();
+        }
+        let inputs = [root.join("c.txt"), root.to_path_buf()];
+        let corpus = Corpus::open(&inputs, DocumentSplit::File).unwrap();
+        let documents: Vec<_> = corpus.documents().map(Result::unwrap).collect();
+        assert_eq!(documents, ["c", "a", "x"]);
+        assert_eq!(corpus.files().len(), 4);
+    }
+
+    #[test]
+    fn wrong_inputs_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().to_path_buf();
+        let open = |path: &Path| Corpus::open(&[path.to_path_buf()], DocumentSplit::File);
+        assert!(matches!(
+            open(&root.join("absent")),
+            Err(DataError::MissingPath { .. })
+        ));
+        assert!(matches!(open(&root), Err(DataError::EmptyCorpus { .. })));
+        assert!(matches!(
+            Corpus::open(&[], DocumentSplit::File),
+            Err(DataError::EmptyCorpus { .. })
+        ));
+        fs::write(root.join("a.csv"), "a").unwrap();
+        assert!(matches!(
+            open(&root.join("a.csv")),
+            Err(DataError::UnsupportedFormat { .. })
+        ));
+        fs::write(root.join("a.txt"), b"abc\xff").unwrap();
+        let error = open(&root).unwrap().documents().next().unwrap();
+        assert!(matches!(
+            error,
+            Err(DataError::InvalidUtf8 { byte_offset: 3, .. })
+        ));
+    }
+}

@@ -1,0 +1,374 @@
+use std::fmt;
+use std::path::Path;
+
+use crate::atomic_file::AtomicFile;
+use crate::bpe_training::train_byte_level_bpe;
+use crate::byte_level::{byte_level_tokenizer, is_cut_at_white_space, n_ids};
+use crate::checksum::sha256_hex;
+use crate::gpt2_bpe::gpt2_bpe;
+use crate::special_tokens::SpecialTokens;
+use crate::text_pieces::text_pieces;
+use crate::{DataError, TokenizerSpec};
+
+/// Bytes of text that are encoded at a time, where a text may be cut.
+const PIECE_BYTES: usize = 1 << 16;
+
+/// Text to token ids and back, around a tokenizer of the `tokenizers` library.
+///
+/// Encoding adds no special tokens. A special token that is spelled out in a text is encoded as that token,
+/// as Hugging Face's tokenizers do.
+#[derive(Clone)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    name: String,
+    fingerprint: String,
+    vocab_size: u32,
+    special: SpecialTokens,
+    is_cut_at_white_space: bool,
+}
+
+impl Tokenizer {
+    /// The special token of [`train_bpe`](Self::train_bpe) and [`gpt2`](Self::gpt2), beginning and end in one.
+    pub const END_OF_TEXT: &str = "<|endoftext|>";
+
+    /// GPT-2's tokenizer with its exact 50257 ids.
+    pub fn gpt2() -> Self {
+        let mut inner = byte_level_tokenizer(gpt2_bpe());
+        inner
+            .add_special_tokens([tokenizers::AddedToken::from(Self::END_OF_TEXT, true)])
+            .expect("the token is in the vocabulary");
+        Self::new(inner, "gpt2".to_owned()).expect("GPT-2 has a token for the end of a text")
+    }
+
+    /// Learns a byte-level BPE of `vocab_size` tokens; id 0 is `<|endoftext|>`, 1 to 256 are the bytes.
+    ///
+    /// The same texts give the same ids. A text too short for so many merges gives a smaller vocabulary
+    /// (a pair has to occur twice); a warning is logged.
+    ///
+    /// # Errors
+    /// When `vocab_size` is out of range, or the texts are longer than 2 GiB together (the pair counts have
+    /// 32 bits).
+    pub fn train_bpe(
+        texts: impl Iterator<Item = String> + Send,
+        vocab_size: usize,
+    ) -> Result<Self, DataError> {
+        let name = TokenizerSpec::bpe(vocab_size)?.to_string();
+        let tokenizer = Self::new(train_byte_level_bpe(texts, vocab_size)?, name)?;
+        if tokenizer.vocab_size() < vocab_size {
+            tracing::warn!(
+                asked = vocab_size,
+                got = tokenizer.vocab_size,
+                "the text is too short for the vocabulary"
+            );
+        }
+        Ok(tokenizer)
+    }
+
+    /// Reads a `tokenizer.json`; its padding and truncation settings are dropped.
+    ///
+    /// The name is the path's text.
+    ///
+    /// # Errors
+    /// When the file is missing, unreadable or no tokenizer, or has no tokens for beginning and end
+    /// (`[CLS]` and `[SEP]`, `<s>` and `</s>`, or `<|endoftext|>`).
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, DataError> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).map_err(DataError::io("read", path))?;
+        let name = path.display().to_string();
+        let failed = |source| DataError::Tokenizer {
+            name: name.clone(),
+            action: "be read",
+            source,
+        };
+        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(failed)?;
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(failed)?;
+        Self::new(inner, name)
+    }
+
+    /// Writes a `tokenizer.json` that [`from_file`](Self::from_file) reads back with the same fingerprint.
+    ///
+    /// # Errors
+    /// When the file cannot be written; nothing half-written is left.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), DataError> {
+        AtomicFile::write(
+            path.as_ref(),
+            serialise(&self.inner, &self.name)?.as_bytes(),
+        )
+    }
+
+    /// The ids of `text`, without any token added.
+    ///
+    /// # Errors
+    /// When the tokenizer has no token for a part of the text; byte-level tokenizers always have one.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, DataError> {
+        Ok(self.encode_batch(&[text])?.pop().unwrap_or_default())
+    }
+
+    /// The ids of each text, computed on all cores.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_batch(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>, DataError> {
+        let mut pieces = Vec::new();
+        let mut owners = Vec::new();
+        for (owner, text) in texts.iter().enumerate() {
+            if self.is_cut_at_white_space {
+                pieces.extend(text_pieces(text, PIECE_BYTES));
+            } else {
+                pieces.push(*text);
+            }
+            owners.resize(pieces.len(), owner);
+        }
+        let encodings = self
+            .inner
+            .encode_batch_fast(pieces, false)
+            .map_err(|source| self.failed("encode this text", source))?;
+        let mut tokens = vec![Vec::new(); texts.len()];
+        for (encoding, owner) in encodings.iter().zip(owners) {
+            tokens[owner].extend_from_slice(encoding.get_ids());
+        }
+        Ok(tokens)
+    }
+
+    /// The text of `tokens`, special tokens spelled out.
+    ///
+    /// Ids outside of the vocabulary are left out, and bytes that are not UTF-8 together become `U+FFFD`.
+    ///
+    /// # Errors
+    /// When a decoder of a foreign `tokenizer.json` fails; byte-level ones never do.
+    pub fn decode(&self, tokens: &[u32]) -> Result<String, DataError> {
+        self.inner
+            .decode(tokens, false)
+            .map_err(|source| self.failed("decode these tokens", source))
+    }
+
+    /// One more than the largest id.
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size as usize
+    }
+
+    /// The token that begins a row.
+    pub fn bos_id(&self) -> u32 {
+        self.special.bos_id
+    }
+
+    /// The token that ends a document and a row.
+    pub fn eos_id(&self) -> u32 {
+        self.special.eos_id
+    }
+
+    /// The tokenizer's own mask token, such as BERT's; most have none.
+    pub fn mask_id(&self) -> Option<u32> {
+        self.special.mask_id
+    }
+
+    /// The token that fills rows up, where there is one.
+    pub fn pad_id(&self) -> Option<u32> {
+        self.special.pad_id
+    }
+
+    /// SHA-256 of the serialised tokenizer in hexadecimal digits: equal fingerprints mean equal ids.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// What the tokenizer is called: its [`TokenizerSpec`] as text.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Calls the tokenizer what the configuration calls it.
+    pub(crate) fn with_name(self, name: String) -> Self {
+        Self { name, ..self }
+    }
+
+    fn new(inner: tokenizers::Tokenizer, name: String) -> Result<Self, DataError> {
+        let special = SpecialTokens::find(&inner)
+            .ok_or_else(|| DataError::MissingSpecialTokens { name: name.clone() })?;
+        let fingerprint = sha256_hex(serialise(&inner, &name)?.as_bytes());
+        Ok(Self {
+            fingerprint,
+            special,
+            vocab_size: n_ids(&inner),
+            is_cut_at_white_space: is_cut_at_white_space(&inner),
+            inner,
+            name,
+        })
+    }
+
+    fn failed(
+        &self,
+        action: &'static str,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    ) -> DataError {
+        DataError::Tokenizer {
+            name: self.name.clone(),
+            action,
+            source,
+        }
+    }
+}
+
+/// The one form that is saved and hashed.
+fn serialise(inner: &tokenizers::Tokenizer, name: &str) -> Result<String, DataError> {
+    inner
+        .to_string(false)
+        .map_err(|source| DataError::Tokenizer {
+            name: name.to_owned(),
+            action: "be serialised",
+            source,
+        })
+}
+
+impl fmt::Debug for Tokenizer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Tokenizer")
+            .field("name", &self.name)
+            .field("vocab_size", &self.vocab_size)
+            .field("special", &self.special)
+            .field("fingerprint", &self.fingerprint)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::sync::LazyLock;
+
+    static GPT2: LazyLock<Tokenizer> = LazyLock::new(Tokenizer::gpt2);
+    static SMALL: LazyLock<Tokenizer> = LazyLock::new(|| train(400));
+
+    fn train(vocab_size: usize) -> Tokenizer {
+        let texts = [include_str!("tokenizer.rs"), include_str!("error.rs")];
+        Tokenizer::train_bpe(texts.into_iter().map(str::to_owned), vocab_size).unwrap()
+    }
+
+    #[test]
+    fn gpt2_gives_the_known_ids() {
+        assert_eq!(GPT2.encode("Hello world").unwrap(), [15496, 995]);
+        assert_eq!(
+            GPT2.encode(" the quick brown fox\n\njumps").unwrap(),
+            [262, 2068, 7586, 21831, 198, 198, 73, 8142]
+        );
+        assert_eq!(GPT2.encode("a<|endoftext|>").unwrap(), [64, 50256]);
+        assert_eq!(GPT2.vocab_size(), 50257);
+        assert_eq!((GPT2.bos_id(), GPT2.eos_id()), (50256, 50256));
+        assert_eq!((GPT2.mask_id(), GPT2.pad_id()), (None, None));
+        assert_eq!(GPT2.encode("").unwrap(), [0_u32; 0]);
+    }
+
+    #[test]
+    fn gpt2_equals_tiktoken_on_varied_text() {
+        let tiktoken = tiktoken_rs::r50k_base().unwrap();
+        let texts = [
+            include_str!("tokenizer.rs"),
+            include_str!("error.rs"),
+            include_str!("../Cargo.toml"),
+            "I'll've they're can't IT'S 'tis it's 12345678 3.14159  x  \t\t y \r\n\r\n  z   ",
+            "Ünïcödé — “quotes” … 日本語のテキスト。한국어 עברית العربية हिन्दी 🙂👩‍👩‍👧 \u{a0}nbsp\u{3000}wide \u{0}\u{7f}",
+            "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa ================ supercalifragilisticexpialidocious",
+        ];
+        for text in texts {
+            assert_eq!(
+                GPT2.encode(text).unwrap(),
+                tiktoken.encode_with_special_tokens(text)
+            );
+        }
+        let long = texts.concat().repeat(8);
+        assert!(long.len() > 2 * PIECE_BYTES);
+        let expected = tiktoken.encode_with_special_tokens(&long);
+        assert_eq!(GPT2.encode(&long).unwrap(), expected);
+    }
+
+    #[test]
+    fn training_is_deterministic() {
+        let (first, second) = (train(400), train(400));
+        assert_eq!(first.fingerprint(), second.fingerprint());
+        assert_eq!(first.vocab_size(), 400);
+        assert_eq!(first.name(), "bpe-400");
+        assert_eq!((first.bos_id(), first.eos_id()), (0, 0));
+        // Behind the special token stand the 188 printable bytes, then the others from 0 on.
+        assert_eq!(
+            first.encode("<|endoftext|>\n").unwrap(),
+            [0, 1 + 188 + u32::from(b'\n')]
+        );
+        assert_ne!(first.fingerprint(), train(401).fingerprint());
+    }
+
+    #[test]
+    fn a_saved_tokenizer_is_the_same_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokenizer.json");
+        for tokenizer in [&*GPT2, &*SMALL] {
+            tokenizer.save(&path).unwrap();
+            let read = Tokenizer::from_file(&path).unwrap();
+            assert_eq!(read.fingerprint(), tokenizer.fingerprint());
+            assert_eq!(read.special, tokenizer.special);
+            assert_eq!(read.vocab_size(), tokenizer.vocab_size());
+            let text = include_str!("tokenizer.rs");
+            assert_eq!(read.encode(text).unwrap(), tokenizer.encode(text).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_word_piece_tokenizer_has_its_own_special_tokens() {
+        let json = r###"{"version": "1.0", "truncation": {"max_length": 2, "strategy": "LongestFirst", "stride": 0, "direction": "Right"},
+            "padding": null, "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": true},
+            "pre_tokenizer": {"type": "BertPreTokenizer"}, "post_processor": null, "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
+            "added_tokens": [{"id": 0, "content": "[PAD]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
+                {"id": 2, "content": "[CLS]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
+                {"id": 3, "content": "[SEP]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
+                {"id": 4, "content": "[MASK]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}],
+            "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
+                "vocab": {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4, "whale": 5, "##s": 6, "the": 7}}}"###;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bert.json");
+        std::fs::write(&path, json).unwrap();
+        let bert = Tokenizer::from_file(&path).unwrap();
+        assert_eq!((bert.bos_id(), bert.eos_id()), (2, 3));
+        assert_eq!((bert.mask_id(), bert.pad_id()), (Some(4), Some(0)));
+        assert_eq!(bert.vocab_size(), 8);
+        let ids = bert.encode("The whales the squid").unwrap();
+        assert_eq!(ids, [7, 5, 6, 7, 1]);
+        assert_eq!(bert.decode(&ids[..3]).unwrap(), "the whales");
+        bert.save(&path).unwrap();
+        let again = Tokenizer::from_file(&path).unwrap();
+        assert_eq!(again.fingerprint(), bert.fingerprint());
+    }
+
+    #[test]
+    fn bad_files_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.json");
+        let missing = Tokenizer::from_file(&path).unwrap_err();
+        assert!(matches!(missing, DataError::MissingPath { .. }));
+        std::fs::write(&path, "{}").unwrap();
+        let broken = Tokenizer::from_file(&path).unwrap_err();
+        assert!(matches!(broken, DataError::Tokenizer { .. }));
+        let plain = byte_level_tokenizer(tokenizers::models::bpe::BPE::default());
+        std::fs::write(&path, plain.to_string(false).unwrap()).unwrap();
+        let plain = Tokenizer::from_file(&path).unwrap_err();
+        assert!(matches!(plain, DataError::MissingSpecialTokens { .. }));
+    }
+
+    proptest! {
+        #[test]
+        fn byte_level_decoding_undoes_encoding(text in any::<String>()) {
+            prop_assert_eq!(GPT2.decode(&GPT2.encode(&text).unwrap()).unwrap(), text.clone());
+            prop_assert_eq!(SMALL.decode(&SMALL.encode(&text).unwrap()).unwrap(), text);
+        }
+
+        #[test]
+        fn pieces_encode_as_the_whole_does(text in "([a-zA-Z']|\\PC|\\s|<\\|endoftext\\|>){0,40}", size in 1_usize..8) {
+            let mut tokens = Vec::new();
+            for piece in text_pieces(&text, size) {
+                tokens.extend(GPT2.encode(piece).unwrap());
+            }
+            prop_assert_eq!(tokens, GPT2.encode(&text).unwrap());
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The networks as denoisers: how objectives and samplers see them. The noise level is always 0,
+//! as in the published models.
+
+use burn::tensor::{Int, Tensor};
+use discrete_diffusion::{
+    CausalDenoiser, KnownTokens, PartitionDenoiser, PartitionLogits, QueryPositions,
+    SequenceDenoiser,
+};
+
+use crate::{CausalDit, Dit, PartitionTransformer, SortedTokens};
+
+impl PartitionDenoiser for PartitionTransformer {
+    fn partition_logits(&self, tokens: Tensor<2, Int>, groups: Tensor<2, Int>) -> PartitionLogits {
+        let sigma = zero_sigma(&tokens);
+        let sorted = SortedTokens::new(tokens, groups);
+        PartitionLogits {
+            order: sorted.positions.clone(),
+            logits: self.forward_sorted(sorted, sigma),
+        }
+    }
+
+    fn known_logits(&self, known: KnownTokens, queries: QueryPositions) -> Tensor<3> {
+        let sigma = zero_sigma(&known.tokens);
+        self.forward_known(known, queries, sigma)
+    }
+}
+
+impl SequenceDenoiser for Dit {
+    fn logits(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
+        let sigma = zero_sigma(&tokens);
+        self.forward(tokens, sigma)
+    }
+}
+
+impl CausalDenoiser for CausalDit {
+    fn next_logits(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
+        self.forward(tokens)
+    }
+}
+
+fn zero_sigma(tokens: &Tensor<2, Int>) -> Tensor<1> {
+    Tensor::zeros([1], &tokens.device())
+}

@@ -1,0 +1,118 @@
+use burn::module::Module;
+use burn::nn::Embedding;
+use burn::tensor::{Device, Int, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{ConfigError, check_sizes};
+use crate::encoder::{BlockSizes, Encoder};
+use crate::input::{positions, segments};
+use crate::layers::{OutputLayer, RotaryEmbedding, SigmaEmbedding};
+use crate::partition_transformer::token_embedding;
+
+/// Sizes of a [`Dit`]. The defaults are the published MDLM on GPT-2 tokens.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DitConfig {
+    /// Token ids the network knows, MASK included.
+    pub vocab_size: usize,
+    /// Width of the network.
+    pub d_model: usize,
+    /// Attention heads.
+    pub n_heads: usize,
+    /// Transformer blocks.
+    pub n_blocks: usize,
+    /// Width of the conditioning vector.
+    pub cond_dim: usize,
+    /// Width of the feed-forward layers, in units of `d_model`.
+    pub mlp_ratio: usize,
+    /// Dropout on both residual branches of a block, in `[0, 1)`.
+    pub dropout: f64,
+}
+
+impl Default for DitConfig {
+    fn default() -> Self {
+        Self {
+            vocab_size: 50_258,
+            d_model: 768,
+            n_heads: 12,
+            n_blocks: 12,
+            cond_dim: 128,
+            mlp_ratio: 4,
+            dropout: 0.1,
+        }
+    }
+}
+
+impl DitConfig {
+    /// # Errors
+    /// When a size is 0, the heads do not divide the width, or the dropout is no probability.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let sizes = [
+            ("vocab_size", self.vocab_size),
+            ("d_model", self.d_model),
+            ("n_blocks", self.n_blocks),
+            ("cond_dim", self.cond_dim),
+            ("mlp_ratio", self.mlp_ratio),
+        ];
+        check_sizes(&sizes, self.d_model, self.n_heads, self.dropout)
+    }
+
+    /// Builds the network with random weights.
+    ///
+    /// # Panics
+    /// Panics if [`Self::validate`] refuses the sizes.
+    pub fn init(&self, device: &Device) -> Dit {
+        if let Err(error) = self.validate() {
+            panic!("{error}");
+        }
+        let sizes = BlockSizes {
+            d_model: self.d_model,
+            n_heads: self.n_heads,
+            cond_dim: self.cond_dim,
+            mlp_ratio: self.mlp_ratio,
+            dropout: self.dropout,
+        };
+        Dit {
+            token_embedding: token_embedding(self.vocab_size, self.d_model, device),
+            sigma_embedding: SigmaEmbedding::new(self.cond_dim, device),
+            encoder: Encoder::new(self.n_blocks, sizes, device),
+            output_layer: OutputLayer::new(self.d_model, self.cond_dim, self.vocab_size, device),
+            head_dim: self.d_model / self.n_heads,
+        }
+    }
+}
+
+/// The bidirectional transformer of masked diffusion language models.
+///
+/// # Reference
+/// MDLM (arXiv 2406.07524); DiT (arXiv 2212.09748).
+#[derive(Module, Debug)]
+pub struct Dit {
+    token_embedding: Embedding,
+    sigma_embedding: SigmaEmbedding,
+    encoder: Encoder,
+    output_layer: OutputLayer,
+    head_dim: usize,
+}
+
+impl Dit {
+    /// Logits of every position from all tokens, MASK tokens included.
+    ///
+    /// # Shapes
+    /// - tokens: `[batch, seq]`
+    /// - sigma: `[batch or 1]`
+    /// - output: `[batch, seq, vocab_size]`
+    pub fn forward(&self, tokens: Tensor<2, Int>, sigma: Tensor<1>) -> Tensor<3> {
+        let [batch, seq_len] = tokens.dims();
+        let conditioning = self.sigma_embedding.forward(sigma);
+        let rotary = RotaryEmbedding::new(self.head_dim, &tokens.device());
+        let angles = rotary.angles(positions(seq_len, &tokens));
+        let lengths = vec![seq_len; batch];
+        let segments = segments(&lengths, seq_len, &lengths, seq_len, &tokens);
+        let embedded = self.token_embedding.forward(tokens);
+        let hidden = self
+            .encoder
+            .forward(embedded, conditioning.clone(), &angles, &segments);
+        self.output_layer.forward(hidden, conditioning)
+    }
+}

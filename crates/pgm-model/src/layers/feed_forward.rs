@@ -1,0 +1,27 @@
+use burn::module::Module;
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::activation::gelu_approximate;
+use burn::tensor::{Device, Tensor};
+
+/// Two linear layers with a tanh-GELU between them.
+#[derive(Module, Debug)]
+pub struct FeedForward {
+    up: Linear,
+    down: Linear,
+}
+
+impl FeedForward {
+    pub(crate) fn new(d_model: usize, mlp_ratio: usize, device: &Device) -> Self {
+        let d_hidden = mlp_ratio * d_model;
+        Self {
+            up: LinearConfig::new(d_model, d_hidden).init(device),
+            down: LinearConfig::new(d_hidden, d_model).init(device),
+        }
+    }
+
+    /// # Shapes
+    /// - input and output: `[batch, seq, d_model]`
+    pub fn forward(&self, input: Tensor<3>) -> Tensor<3> {
+        self.down.forward(gelu_approximate(self.up.forward(input)))
+    }
+}

@@ -1,0 +1,53 @@
+mod ada_layer_norm;
+mod feed_forward;
+mod output_layer;
+mod rotary_embedding;
+mod sigma_embedding;
+
+pub use ada_layer_norm::{AdaLayerNorm, Modulation};
+pub use feed_forward::FeedForward;
+pub use output_layer::OutputLayer;
+pub(crate) use rotary_embedding::inverse_frequencies;
+pub use rotary_embedding::{RotaryAngles, RotaryEmbedding};
+pub use sigma_embedding::SigmaEmbedding;
+
+use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::tensor::{Device, Tensor};
+
+/// Layer normalisation with a weight and no bias.
+pub(crate) fn layer_norm(d_model: usize, device: &Device) -> LayerNorm {
+    LayerNormConfig::new(d_model).with_bias(false).init(device)
+}
+
+/// A projection without bias.
+pub(crate) fn projection(d_input: usize, d_output: usize, device: &Device) -> Linear {
+    LinearConfig::new(d_input, d_output)
+        .with_bias(false)
+        .init(device)
+}
+
+/// A linear layer that starts at zero, so that a network starts as the identity.
+pub(crate) fn zero_linear(d_input: usize, d_output: usize, device: &Device) -> Linear {
+    LinearConfig::new(d_input, d_output)
+        .with_initializer(Initializer::Zeros)
+        .init(device)
+}
+
+/// Cuts a packed projection `[batch, seq, N * d_model]` into `N` tensors
+/// `[batch, seq, heads, head_dim]`.
+pub(crate) fn split_heads<const N: usize>(packed: Tensor<3>, n_heads: usize) -> [Tensor<4>; N] {
+    let [batch, seq_len, width] = packed.dims();
+    let d_model = width / N;
+    std::array::from_fn(|i| {
+        packed
+            .clone()
+            .narrow(2, i * d_model, d_model)
+            .reshape([batch, seq_len, n_heads, d_model / n_heads])
+    })
+}
+
+/// The inverse of splitting into heads.
+pub(crate) fn merge_heads(heads: Tensor<4>) -> Tensor<3> {
+    let [batch, seq_len, n_heads, head_dim] = heads.dims();
+    heads.reshape([batch, seq_len, n_heads * head_dim])
+}

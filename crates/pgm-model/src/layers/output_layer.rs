@@ -1,0 +1,39 @@
+use burn::module::Module;
+use burn::nn::{LayerNorm, Linear};
+use burn::tensor::{Device, Tensor};
+
+use super::{layer_norm, zero_linear};
+
+/// The last norm, its modulation, and the projection to the vocabulary.
+#[derive(Module, Debug)]
+pub struct OutputLayer {
+    norm: LayerNorm,
+    ada_layer_norm: Linear,
+    linear: Linear,
+}
+
+impl OutputLayer {
+    pub(crate) fn new(d_model: usize, cond_dim: usize, vocab_size: usize, device: &Device) -> Self {
+        Self {
+            norm: layer_norm(d_model, device),
+            ada_layer_norm: zero_linear(cond_dim, 2 * d_model, device),
+            linear: zero_linear(d_model, vocab_size, device),
+        }
+    }
+
+    /// # Shapes
+    /// - hidden: `[batch, seq, d_model]`
+    /// - conditioning: `[batch or 1, cond_dim]`
+    /// - output: `[batch, seq, vocab_size]`
+    pub fn forward(&self, hidden: Tensor<3>, conditioning: Tensor<2>) -> Tensor<3> {
+        let modulation = self
+            .ada_layer_norm
+            .forward(conditioning)
+            .unsqueeze_dim::<3>(1);
+        let d_model = hidden.dims()[2];
+        let shift = modulation.clone().narrow(2, 0, d_model);
+        let scale = modulation.narrow(2, d_model, d_model);
+        let normed = self.norm.forward(hidden) * scale.add_scalar(1.0) + shift;
+        self.linear.forward(normed)
+    }
+}

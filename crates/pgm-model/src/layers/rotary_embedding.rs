@@ -1,0 +1,105 @@
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+const BASE: f64 = 10_000.0;
+
+/// Cosines and sines of the rotary angles of some positions,
+/// `[batch or 1, seq, 1, head_dim / 2]` each.
+#[derive(Debug, Clone)]
+pub struct RotaryAngles {
+    cos: Tensor<4>,
+    sin: Tensor<4>,
+}
+
+impl RotaryAngles {
+    /// Rotates queries or keys: `(x1, x2)`, the two halves of a head, become
+    /// `(x1 cos - x2 sin, x2 cos + x1 sin)`.
+    ///
+    /// Burn's own `RotaryEncoding` rotates adjacent pairs instead.
+    ///
+    /// # Shapes
+    /// - heads and output: `[batch, seq, heads, head_dim]`
+    pub fn rotate(&self, heads: Tensor<4>) -> Tensor<4> {
+        let half = heads.dims()[3] / 2;
+        let first = heads.clone().narrow(3, 0, half);
+        let second = heads.narrow(3, half, half);
+        Tensor::cat(
+            vec![
+                first.clone() * self.cos.clone() - second.clone() * self.sin.clone(),
+                second * self.cos.clone() + first * self.sin.clone(),
+            ],
+            3,
+        )
+    }
+}
+
+/// Looks up rotary angles by position.
+///
+/// # Reference
+/// RoFormer (arXiv 2104.09864).
+#[derive(Debug, Clone)]
+pub struct RotaryEmbedding {
+    inverse_frequencies: Tensor<3>,
+}
+
+impl RotaryEmbedding {
+    /// Angles for heads of `head_dim` features.
+    pub fn new(head_dim: usize, device: &Device) -> Self {
+        Self {
+            inverse_frequencies: inverse_frequencies(head_dim, device),
+        }
+    }
+
+    /// # Shapes
+    /// - positions: `[batch or 1, seq]`
+    pub fn angles(&self, positions: Tensor<2, Int>) -> RotaryAngles {
+        let angles = positions.float().unsqueeze_dim::<3>(2) * self.inverse_frequencies.clone();
+        RotaryAngles {
+            cos: angles.clone().cos().unsqueeze_dim(2),
+            sin: angles.sin().unsqueeze_dim(2),
+        }
+    }
+}
+
+/// `10000^(-2j / width)` for `j < width / 2`, as `[1, 1, width / 2]`.
+pub(crate) fn inverse_frequencies(width: usize, device: &Device) -> Tensor<3> {
+    let values: Vec<f32> = (0..width / 2)
+        .map(|j| BASE.powf(-2.0 * j as f64 / width as f64) as f32)
+        .collect();
+    Tensor::from_data(TensorData::new(values, [1, 1, width / 2]), device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_are_rotated_by_position_times_frequency() {
+        let device = Device::flex();
+        let rotary = RotaryEmbedding::new(4, &device);
+        let positions = Tensor::<2, Int>::from_ints([[0, 2]], &device);
+        let heads = Tensor::<4>::from_floats(
+            [[[[1.0, 2.0, 3.0, 4.0]], [[1.0, 2.0, 3.0, 4.0]]]],
+            &device,
+        );
+        let rotated = rotary.angles(positions).rotate(heads);
+        // Position 2, frequencies 1 and 0.01: angles 2 and 0.02 for the pairs (1, 3) and (2, 4).
+        let (s, c) = (2.0f32.sin(), 2.0f32.cos());
+        let (s2, c2) = (0.02f32.sin(), 0.02f32.cos());
+        let expected = Tensor::<4>::from_floats(
+            [[
+                [[1.0, 2.0, 3.0, 4.0]],
+                [[
+                    c - 3.0 * s,
+                    2.0 * c2 - 4.0 * s2,
+                    3.0 * c + s,
+                    4.0 * c2 + 2.0 * s2,
+                ]],
+            ]],
+            &device,
+        );
+        rotated.into_data().assert_approx_eq::<f32>(
+            &expected.into_data(),
+            burn::tensor::Tolerance::absolute(1e-6),
+        );
+    }
+}

@@ -1,0 +1,46 @@
+use burn::module::Module;
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::activation::silu;
+use burn::tensor::{Device, Tensor, TensorData};
+
+const N_FREQUENCIES: usize = 128;
+
+/// Maps the noise level to the conditioning vector of the network.
+///
+/// Language models of this family are run with sigma = 0, so that the vector is a constant; the
+/// layer stays because published weights have it.
+#[derive(Module, Debug)]
+pub struct SigmaEmbedding {
+    up: Linear,
+    down: Linear,
+}
+
+impl SigmaEmbedding {
+    pub(crate) fn new(cond_dim: usize, device: &Device) -> Self {
+        Self {
+            up: LinearConfig::new(2 * N_FREQUENCIES, cond_dim).init(device),
+            down: LinearConfig::new(cond_dim, cond_dim).init(device),
+        }
+    }
+
+    /// Returns the conditioning vector, its last SiLU included.
+    ///
+    /// # Shapes
+    /// - sigma: `[batch or 1]`
+    /// - output: `[batch or 1, cond_dim]`
+    pub fn forward(&self, sigma: Tensor<1>) -> Tensor<2> {
+        silu(self.features(sigma))
+    }
+
+    /// The vector before the last SiLU.
+    pub(crate) fn features(&self, sigma: Tensor<1>) -> Tensor<2> {
+        let frequencies: Vec<f32> = (0..N_FREQUENCIES)
+            .map(|j| 10_000f64.powf(-(j as f64) / N_FREQUENCIES as f64) as f32)
+            .collect();
+        let frequencies = TensorData::new(frequencies, [1, N_FREQUENCIES]);
+        let frequencies = Tensor::<2>::from_data(frequencies, &sigma.device());
+        let angles = sigma.unsqueeze_dim::<2>(1) * frequencies;
+        let sinusoid = Tensor::cat(vec![angles.clone().cos(), angles.sin()], 1);
+        self.down.forward(silu(self.up.forward(sinusoid)))
+    }
+}

@@ -1,0 +1,229 @@
+use burn::module::Module;
+use burn::nn::{Embedding, EmbeddingConfig, Initializer};
+use burn::tensor::{Device, Int, Tensor};
+use discrete_diffusion::{KnownTokens, QueryPositions};
+use partition_attention::Segments;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{ConfigError, check_sizes};
+use crate::decoder::{CrossInput, Decoder};
+use crate::encoder::{BlockSizes, Encoder};
+use crate::group_swap::{GroupSwap, PreQuery, QueryProcessorKind};
+use crate::input::{SortedTokens, known_segments, query_segments};
+use crate::layers::{OutputLayer, RotaryEmbedding, SigmaEmbedding};
+
+/// Sizes of a [`PartitionTransformer`]. The defaults are the published 8/8 model on GPT-2 tokens.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PartitionTransformerConfig {
+    /// Token ids the network knows, MASK included.
+    pub vocab_size: usize,
+    /// Width of the network.
+    pub d_model: usize,
+    /// Attention heads.
+    pub n_heads: usize,
+    /// Blocks with self-attention inside a group.
+    pub n_encoder_blocks: usize,
+    /// Blocks with cross-attention to the other group.
+    pub n_decoder_blocks: usize,
+    /// Width of the conditioning vector.
+    pub cond_dim: usize,
+    /// Width of the feed-forward layers, in units of `d_model`.
+    pub mlp_ratio: usize,
+    /// Dropout on both residual branches of a block, in `[0, 1)`.
+    pub dropout: f64,
+    /// What GroupSwap's queries are made of.
+    pub pre_query: PreQuery,
+    /// The map from GroupSwap's pre-query to its query.
+    pub query_processor: QueryProcessorKind,
+}
+
+impl Default for PartitionTransformerConfig {
+    fn default() -> Self {
+        Self {
+            vocab_size: 50_258,
+            d_model: 768,
+            n_heads: 12,
+            n_encoder_blocks: 8,
+            n_decoder_blocks: 8,
+            cond_dim: 128,
+            mlp_ratio: 4,
+            dropout: 0.1,
+            pre_query: PreQuery::default(),
+            query_processor: QueryProcessorKind::default(),
+        }
+    }
+}
+
+impl PartitionTransformerConfig {
+    /// # Errors
+    /// When a size is 0, the heads do not divide the width, or the dropout is no probability.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let sizes = [
+            ("vocab_size", self.vocab_size),
+            ("d_model", self.d_model),
+            ("n_encoder_blocks", self.n_encoder_blocks),
+            ("n_decoder_blocks", self.n_decoder_blocks),
+            ("cond_dim", self.cond_dim),
+            ("mlp_ratio", self.mlp_ratio),
+        ];
+        check_sizes(&sizes, self.d_model, self.n_heads, self.dropout)
+    }
+
+    /// Builds the network with random weights.
+    ///
+    /// # Panics
+    /// Panics if [`Self::validate`] refuses the sizes.
+    pub fn init(&self, device: &Device) -> PartitionTransformer {
+        if let Err(error) = self.validate() {
+            panic!("{error}");
+        }
+        let sizes = BlockSizes {
+            d_model: self.d_model,
+            n_heads: self.n_heads,
+            cond_dim: self.cond_dim,
+            mlp_ratio: self.mlp_ratio,
+            dropout: self.dropout,
+        };
+        PartitionTransformer {
+            token_embedding: token_embedding(self.vocab_size, self.d_model, device),
+            sigma_embedding: SigmaEmbedding::new(self.cond_dim, device),
+            encoder: Encoder::new(self.n_encoder_blocks, sizes, device),
+            group_swap: GroupSwap::new(
+                self.d_model,
+                self.n_heads,
+                self.pre_query,
+                self.query_processor,
+                device,
+            ),
+            decoder: Decoder::new(self.n_decoder_blocks, sizes, device),
+            output_layer: OutputLayer::new(self.d_model, self.cond_dim, self.vocab_size, device),
+            head_dim: self.d_model / self.n_heads,
+        }
+    }
+}
+
+pub(crate) fn token_embedding(vocab_size: usize, d_model: usize, device: &Device) -> Embedding {
+    let bound = 1.0 / (d_model as f64).sqrt();
+    EmbeddingConfig::new(vocab_size, d_model)
+        .with_initializer(Initializer::Uniform {
+            min: -bound,
+            max: bound,
+        })
+        .init(device)
+}
+
+/// Predicts each token from the tokens of the group it does not belong to.
+///
+/// # Reference
+/// PGM (arXiv 2505.18883), section 4.
+#[derive(Module, Debug)]
+pub struct PartitionTransformer {
+    token_embedding: Embedding,
+    sigma_embedding: SigmaEmbedding,
+    encoder: Encoder,
+    group_swap: GroupSwap,
+    decoder: Decoder,
+    output_layer: OutputLayer,
+    head_dim: usize,
+}
+
+impl PartitionTransformer {
+    /// Logits of every token, each from the tokens of the other group.
+    ///
+    /// # Shapes
+    /// - tokens: `[batch, seq]`
+    /// - groups: `[batch, seq]`, 0 or 1
+    /// - sigma: `[batch or 1]`
+    /// - output: `[batch, seq, vocab_size]`
+    pub fn forward(
+        &self,
+        tokens: Tensor<2, Int>,
+        groups: Tensor<2, Int>,
+        sigma: Tensor<1>,
+    ) -> Tensor<3> {
+        let sorted = SortedTokens::new(tokens, groups);
+        let layout = sorted.layout.clone();
+        layout.unsort(self.forward_sorted(sorted, sigma))
+    }
+
+    /// As [`Self::forward`], on tokens that are already sorted by group; the logits stay in that
+    /// order.
+    ///
+    /// # Shapes
+    /// - sigma: `[batch or 1]`
+    /// - output: `[batch, seq, vocab_size]`
+    pub fn forward_sorted(&self, input: SortedTokens, sigma: Tensor<1>) -> Tensor<3> {
+        let within = input.layout.within_groups();
+        let across = input.layout.across_groups();
+        self.run(Pass {
+            tokens: input.tokens,
+            token_positions: input.positions.clone(),
+            token_segments: within,
+            query_positions: input.positions,
+            query_segments: across,
+            sigma,
+        })
+    }
+
+    /// Logits of chosen positions from known tokens alone: what sampling needs.
+    ///
+    /// # Shapes
+    /// - sigma: `[batch or 1]`
+    /// - output: `[batch, queries, vocab_size]`
+    ///
+    /// # Panics
+    /// Panics if the lengths of `known` or `queries` do not fit their tensors.
+    pub fn forward_known(
+        &self,
+        known: KnownTokens,
+        queries: QueryPositions,
+        sigma: Tensor<1>,
+    ) -> Tensor<3> {
+        let token_segments = known_segments(&known);
+        let query_segments = query_segments(&known, &queries);
+        self.run(Pass {
+            tokens: known.tokens,
+            token_positions: known.positions,
+            token_segments,
+            query_positions: queries.positions,
+            query_segments,
+            sigma,
+        })
+    }
+
+    fn run(&self, pass: Pass) -> Tensor<3> {
+        let conditioning = self.sigma_embedding.forward(pass.sigma);
+        let rotary = RotaryEmbedding::new(self.head_dim, &pass.tokens.device());
+        let key_angles = rotary.angles(pass.token_positions);
+        let query_angles = rotary.angles(pass.query_positions.clone());
+
+        let embedded = self.token_embedding.forward(pass.tokens);
+        let encoded = self.encoder.forward(
+            embedded,
+            conditioning.clone(),
+            &key_angles,
+            &pass.token_segments,
+        );
+        let input = CrossInput {
+            encoded,
+            conditioning: conditioning.clone(),
+            query_angles: &query_angles,
+            key_angles: &key_angles,
+            segments: &pass.query_segments,
+        };
+        let hidden = self.group_swap.forward(pass.query_positions, &input);
+        let hidden = self.decoder.forward(hidden, &input);
+        self.output_layer.forward(hidden, conditioning)
+    }
+}
+
+/// One run of the network: tokens that read each other, and queries that read them.
+struct Pass {
+    tokens: Tensor<2, Int>,
+    token_positions: Tensor<2, Int>,
+    token_segments: Segments,
+    query_positions: Tensor<2, Int>,
+    query_segments: Segments,
+    sigma: Tensor<1>,
+}
