@@ -27,17 +27,18 @@ pub fn partition_attention(
     segments: &Segments,
 ) -> Tensor<4> {
     let [batch, _, heads, head_dim] = query.dims();
-    let [key_batch, key_len, key_heads, key_dim] = key.dims();
+    let [key_batch, _, key_heads, key_dim] = key.dims();
     assert!(
         [key_batch, key_heads, key_dim] == [batch, heads, head_dim],
         "query is {:?}, key is {:?} as [batch, seq, heads, head_dim]; only `seq` may differ",
         query.dims(),
         key.dims()
     );
-    assert_eq!(
+    assert!(
+        value.dims() == key.dims(),
+        "value is {:?}, key is {:?} as [batch, seq, heads, head_dim]; they have to be the same",
         value.dims(),
-        [batch, key_len, heads, head_dim],
-        "value has to have the shape of key"
+        key.dims()
     );
     let table = segments.table();
     assert_eq!(

@@ -1,1 +1,78 @@
-fn main() {}
+//! The command `pgm`: trains, evaluates and samples partition generative models and their
+//! baselines.
+
+mod commands;
+mod device;
+mod format;
+mod interrupt;
+mod progress;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::commands::{EvalPplArgs, InfoArgs, PrepareDataArgs, SampleArgs, TrainArgs};
+
+const AFTER_HELP: &str = "\
+Examples:
+  pgm train                                 train the small model of the quick start
+  pgm train --objective mdlm                the same with masked diffusion
+  pgm sample --run runs/quickstart-pgm --n 8 --steps 32
+  pgm eval-ppl --run runs/quickstart-pgm --draws 4
+  pgm info --config configs/owt-pgm-8-8.toml
+
+Results go to stdout, progress and logs to stderr. RUST_LOG=debug shows more.";
+
+/// Partition generative models: masked generative modelling without masks.
+#[derive(Debug, Parser)]
+#[command(name = "pgm", version, about, after_help = AFTER_HELP, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Train(TrainArgs),
+    Sample(SampleArgs),
+    EvalPpl(EvalPplArgs),
+    Info(InfoArgs),
+    PrepareData(PrepareDataArgs),
+}
+
+fn main() -> std::process::ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,pgm=info")),
+        )
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .without_time()
+        .init();
+    let result = match cli.command {
+        Command::Train(args) => args.run(),
+        Command::Sample(args) => args.run(),
+        Command::EvalPpl(args) => args.run(),
+        Command::Info(args) => args.run(),
+        Command::PrepareData(args) => args.run(),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

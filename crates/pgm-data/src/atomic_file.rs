@@ -66,6 +66,15 @@ impl AtomicFile {
     }
 }
 
+/// Writes a file as a whole: it appears under its name, or replaces an older one, only once it is
+/// complete.
+///
+/// # Errors
+/// When the folder does not exist or cannot be written.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
+    AtomicFile::write(path, bytes)
+}
+
 impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.writer.write(bytes)

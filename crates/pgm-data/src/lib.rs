@@ -76,6 +76,7 @@ mod tokenizer;
 mod tokenizer_spec;
 mod validation_split;
 
+pub use atomic_file::write_file;
 pub use corpus::Corpus;
 pub use document_split::DocumentSplit;
 pub use error::DataError;

@@ -40,6 +40,7 @@ mod dit;
 mod encoder;
 mod group_swap;
 mod input;
+mod language_model;
 mod layers;
 mod partition_transformer;
 pub mod weights;
@@ -52,6 +53,7 @@ pub use encoder::{Encoder, EncoderBlock};
 pub use group_swap::{GroupSwap, PreQuery, QueryProcessor, QueryProcessorKind};
 pub use discrete_diffusion::{KnownTokens, QueryPositions};
 pub use input::SortedTokens;
+pub use language_model::{LanguageModel, LanguageModelConfig};
 pub use layers::{
     AdaLayerNorm, FeedForward, Modulation, OutputLayer, RotaryAngles, RotaryEmbedding,
     SigmaEmbedding,

@@ -1,0 +1,56 @@
+//! Training of partition, masked diffusion and autoregressive language models: from a
+//! configuration file to a folder with checkpoints, metrics and the trained model.
+//!
+//! - [`ExperimentConfig`] is a run as a TOML file.
+//! - [`Trainer`] runs it, step by step, and can be stopped and resumed at any step.
+//! - [`RunFolder`] is what a run leaves behind, and how to open it again.
+//!
+//! Every random number of a step depends on the seed and the number of the step alone, and the
+//! data position is the number of the step, so that a resumed run goes on as if it had never
+//! stopped. The model is a [`burn_train::TrainStep`], which Burn's own learner can drive too.
+//!
+//! ```
+//! use pgm_train::ExperimentConfig;
+//!
+//! let config = ExperimentConfig::from_toml(
+//!     r#"
+//!     name = "tiny"
+//!     [data]
+//!     inputs = ["text.txt"]
+//!     tokenizer = "bpe-512"
+//!     seq_len = 64
+//!     [training]
+//!     n_steps = 100
+//!     batch_size = 8
+//!     "#,
+//!     &["objective.kind=mdlm".to_string()],
+//! )?;
+//! assert_eq!(config.training.n_steps, 100);
+//! # Ok::<(), pgm_train::TrainError>(())
+//! ```
+
+mod checkpoint;
+mod config;
+mod ema;
+mod error;
+mod gradient_clipping;
+mod loss_curve;
+mod metrics;
+mod observer;
+mod run_folder;
+mod trainer;
+mod training_model;
+
+pub use checkpoint::Checkpoint;
+pub use config::{
+    DataSection, EvaluationSection, ExperimentConfig, ModelSection, ObjectiveKind,
+    ObjectiveSection, OptimizerSection, SamplingSection, TrainingSection,
+};
+pub use ema::ExponentialMovingAverage;
+pub use error::TrainError;
+pub use gradient_clipping::clip_by_global_norm;
+pub use metrics::{MetricRecord, MetricsLog};
+pub use observer::{TrainingEvent, TrainingObserver};
+pub use run_folder::{LoadedRun, RunFolder, WeightsChoice};
+pub use trainer::{Outcome, Trainer};
+pub use training_model::{TrainingBatch, TrainingModel};

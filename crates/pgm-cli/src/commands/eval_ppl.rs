@@ -1,0 +1,81 @@
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+use pgm_eval::Perplexity;
+use pgm_train::{RunFolder, WeightsChoice};
+
+use crate::device::{self, Backend};
+use crate::format;
+use crate::progress::Stage;
+
+/// Perplexity on the held-out text of a run, with its standard error
+///
+/// For diffusion models (PGM, MDLM) this is an upper bound, estimated by Monte Carlo over what is
+/// hidden; more draws narrow it. For autoregressive models it is exact.
+#[derive(Debug, Args)]
+pub struct EvalPplArgs {
+    /// Folder of the run
+    #[arg(long, value_name = "DIR", default_value = "runs/quickstart-pgm")]
+    run: PathBuf,
+    /// Masks or partitions drawn for each sequence
+    #[arg(long, default_value_t = 1)]
+    draws: usize,
+    /// Sequences to use [default: all]
+    #[arg(long)]
+    n: Option<usize>,
+    /// Sequences that go through the network at once
+    #[arg(long, default_value_t = 32)]
+    batch_size: usize,
+    /// Seed of the draws
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Use the weights as after the last step instead of the averaged ones
+    #[arg(long)]
+    raw_weights: bool,
+    /// One JSON object instead of text
+    #[arg(long)]
+    json: bool,
+    /// What to compute on [default: the fastest in this binary]
+    #[arg(long)]
+    backend: Option<Backend>,
+}
+
+impl EvalPplArgs {
+    pub fn run(self) -> Result<ExitCode> {
+        let device = device::open(self.backend)?;
+        let weights = match self.raw_weights {
+            true => WeightsChoice::Raw,
+            false => WeightsChoice::Average,
+        };
+        let folder = RunFolder::new(&self.run);
+        let run = folder.load(weights, &device)?;
+        let data = folder.validation_set(&run.config)?;
+        let estimate = Perplexity {
+            n_sequences: self.n,
+            n_draws: self.draws,
+            batch_size: self.batch_size,
+            seed: self.seed,
+            mask_token: run.mask_token,
+        };
+        let mut stage = Stage::new("validate", self.n.unwrap_or(0));
+        let report = estimate.estimate(&run.network, &data, &device, &mut |done, total| {
+            stage.update(done, total, "sequences");
+            true
+        })?;
+        drop(stage);
+        if self.json {
+            println!("{}", serde_json::to_string(&report)?);
+        } else {
+            println!("perplexity {}", format::perplexity(&report));
+            println!(
+                "nll {:.4} ± {:.4} nats per token, checkpoint of step {}",
+                report.nll,
+                report.nll_standard_error,
+                format::count(run.step)
+            );
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,12 @@
+mod config_args;
+mod eval_ppl;
+mod info;
+mod prepare_data;
+mod sample;
+mod train;
+
+pub use eval_ppl::EvalPplArgs;
+pub use info::InfoArgs;
+pub use prepare_data::PrepareDataArgs;
+pub use sample::SampleArgs;
+pub use train::TrainArgs;

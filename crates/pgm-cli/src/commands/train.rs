@@ -1,0 +1,117 @@
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::Args;
+use pgm_eval::PerplexityReport;
+use pgm_train::{Outcome, RunFolder, Trainer};
+
+use super::config_args::ConfigArgs;
+use crate::device::{self, Backend};
+use crate::progress::TrainingProgress;
+use crate::{format, interrupt};
+
+/// Train a model: prepares the text, trains, validates and draws samples
+///
+/// Without arguments this is the quick start: a small partition generative model on the public-domain
+/// text that comes with the project, on the CPU, in a few minutes.
+///
+/// Ctrl-C stops after the current step and saves; the same command goes on from there.
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Folder of the run [default: runs/<name>-<objective>]
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Delete the run that is in the folder and start anew
+    #[arg(long)]
+    restart: bool,
+    /// What to compute on [default: the fastest in this binary]
+    #[arg(long)]
+    backend: Option<Backend>,
+}
+
+impl TrainArgs {
+    pub fn run(self) -> Result<ExitCode> {
+        let config = self.config.load()?;
+        let device = device::open(self.backend)?;
+        let root = self.output.unwrap_or_else(|| {
+            let name = format!("{}-{}", config.name, config.objective.kind.name());
+            PathBuf::from("runs").join(name)
+        });
+        let folder = RunFolder::new(&root);
+        if self.restart {
+            folder.clear()?;
+        }
+        let n_steps = config.training.n_steps;
+        if let Some(found) = folder.latest_checkpoint()?
+            && found.step >= n_steps
+        {
+            eprintln!(
+                "`{}` has its {} steps already; validating and sampling again (--restart trains anew)",
+                root.display(),
+                format::count(found.step)
+            );
+        }
+        let interrupter = interrupt::graceful()?;
+        let mut progress = TrainingProgress::default();
+        let started = Instant::now();
+        let trainer = Trainer::new(config, folder.clone(), device, interrupter, &mut progress);
+        let outcome = trainer.run()?;
+        drop(progress);
+        match outcome {
+            Outcome::Finished {
+                validation,
+                samples,
+            } => {
+                report(&folder, n_steps, started, &validation, &samples);
+                Ok(ExitCode::SUCCESS)
+            }
+            Outcome::Interrupted { step } => {
+                eprintln!(
+                    "stopped and saved at step {} of {}; run the same command to go on",
+                    format::count(step),
+                    format::count(n_steps)
+                );
+                Ok(ExitCode::from(130))
+            }
+        }
+    }
+}
+
+fn report(
+    folder: &RunFolder,
+    n_steps: usize,
+    started: Instant,
+    validation: &PerplexityReport,
+    samples: &[String],
+) {
+    let root = folder.root().display();
+    for (i, sample) in samples.iter().enumerate() {
+        println!("--- sample {} ---\n{}\n", i + 1, sample.trim());
+    }
+    println!(
+        "Trained {} steps; this call took {}.",
+        format::count(n_steps),
+        format::duration(started.elapsed())
+    );
+    println!("Validation perplexity {}.", format::perplexity(validation));
+    println!(
+        "
+Everything lies in {root}:
+  config.toml     the run with every default written out
+  checkpoints/    weights (raw and averaged), optimizer, position
+  metrics.jsonl   loss, learning rate, tokens/s
+  loss.svg        the loss curve; open it in a browser
+  samples.txt     the text above
+
+Try next:
+  cargo xtask sample --run {root} --n 8 --steps 32
+  cargo xtask eval-ppl --run {root} --draws 4
+  cargo xtask train --objective mdlm        (or ar, complement-mdlm)
+  cargo xtask train --set training.n_steps={} --output {root}   (train on)",
+        2 * n_steps
+    );
+}

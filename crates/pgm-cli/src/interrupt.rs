@@ -1,0 +1,20 @@
+//! Ctrl-C.
+
+use anyhow::{Context, Result};
+use burn_train::Interrupter;
+
+/// The first Ctrl-C (or SIGTERM) stops the work after the current step and saves; a second one
+/// ends the process at once.
+pub fn graceful() -> Result<Interrupter> {
+    let interrupter = Interrupter::new();
+    let handle = interrupter.clone();
+    ctrlc::set_handler(move || {
+        if handle.should_stop() {
+            std::process::exit(130);
+        }
+        eprintln!("\nstopping after this step, then saving; press Ctrl-C again to stop at once");
+        handle.stop(Some("interrupted"));
+    })
+    .context("Ctrl-C cannot be handled")?;
+    Ok(interrupter)
+}

@@ -1,0 +1,65 @@
+use burn::module::Module;
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    CausalDit, CausalDitConfig, ConfigError, Dit, DitConfig, PartitionTransformer,
+    PartitionTransformerConfig,
+};
+
+/// The network of any of the three families, for code that trains, evaluates and samples all of
+/// them.
+#[derive(Module, Debug)]
+pub enum LanguageModel {
+    /// A partition generative model.
+    Partition(PartitionTransformer),
+    /// A masked diffusion language model.
+    Masked(Dit),
+    /// An autoregressive model.
+    Causal(CausalDit),
+}
+
+/// Sizes of a [`LanguageModel`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "network", rename_all = "kebab-case")]
+pub enum LanguageModelConfig {
+    /// Of a [`PartitionTransformer`].
+    Partition(PartitionTransformerConfig),
+    /// Of a [`Dit`].
+    Masked(DitConfig),
+    /// Of a [`CausalDit`].
+    Causal(CausalDitConfig),
+}
+
+impl LanguageModelConfig {
+    /// # Errors
+    /// When a size is 0, the heads do not divide the width, or the dropout is no probability.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        match self {
+            Self::Partition(config) => config.validate(),
+            Self::Masked(config) => config.validate(),
+            Self::Causal(config) => config.validate(),
+        }
+    }
+
+    /// Builds the network with random weights.
+    ///
+    /// # Panics
+    /// Panics if [`Self::validate`] refuses the sizes.
+    pub fn init(&self, device: &Device) -> LanguageModel {
+        match self {
+            Self::Partition(config) => LanguageModel::Partition(config.init(device)),
+            Self::Masked(config) => LanguageModel::Masked(config.init(device)),
+            Self::Causal(config) => LanguageModel::Causal(config.init(device)),
+        }
+    }
+
+    /// Token ids the network knows, MASK included.
+    pub fn vocab_size(&self) -> usize {
+        match self {
+            Self::Partition(config) => config.vocab_size,
+            Self::Masked(config) => config.vocab_size,
+            Self::Causal(config) => config.vocab_size,
+        }
+    }
+}

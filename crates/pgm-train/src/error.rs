@@ -1,0 +1,102 @@
+use std::path::PathBuf;
+
+use pgm_data::DataError;
+use pgm_eval::EvalError;
+use pgm_model::ConfigError;
+
+/// Everything that can go wrong between a configuration and a trained model.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The text could not be prepared or read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The model could not be evaluated or sampled.
+    #[error(transparent)]
+    Eval(#[from] EvalError),
+    /// The sizes of the network are refused.
+    #[error("in `[model]`: {0}")]
+    Model(#[from] ConfigError),
+    /// The configuration is not TOML, or a key or value is not known.
+    #[error("the configuration is refused: {reason}")]
+    Config {
+        /// What is wrong, with the place.
+        reason: String,
+    },
+    /// A value of the configuration cannot be used.
+    #[error("`{key}` is {value}, wanted {wanted}")]
+    Value {
+        /// Its full name.
+        key: &'static str,
+        /// The value.
+        value: String,
+        /// What would do.
+        wanted: &'static str,
+    },
+    /// A file could not be read or written.
+    #[error("cannot {action} `{}`: {reason}", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+    /// A folder is no run, or has no checkpoint yet.
+    #[error("`{}` has no {missing}; train first, or give the folder of another run", path.display())]
+    NoRun {
+        /// The folder.
+        path: PathBuf,
+        /// What is missing.
+        missing: &'static str,
+    },
+    /// The folder holds a run with another configuration.
+    #[error(
+        "`{}` holds a run with another configuration (`{key}` differs); choose another folder with --output, or start it anew with --restart",
+        path.display()
+    )]
+    OtherRun {
+        /// The folder.
+        path: PathBuf,
+        /// The first table that differs.
+        key: String,
+    },
+    /// The loss is NaN or infinite.
+    #[error(
+        "the loss is {value} at step {step}; {}; try a lower `optimizer.learning_rate` or `objective.weighting = \"elbo_floored\"`",
+        checkpoint.as_ref().map_or(
+            "there is no checkpoint yet".to_string(),
+            |path| format!("the last good checkpoint is `{}`", path.display())
+        )
+    )]
+    Diverged {
+        /// The step.
+        step: usize,
+        /// The loss in nats per token.
+        value: f64,
+        /// The last checkpoint, if any.
+        checkpoint: Option<PathBuf>,
+    },
+    /// The device did not give its results back.
+    #[error("the device failed: {reason}")]
+    Device {
+        /// What it says.
+        reason: String,
+    },
+}
+
+impl TrainError {
+    /// For `map_err` on file operations.
+    pub(crate) fn file<E: std::fmt::Display>(
+        action: &'static str,
+        path: &std::path::Path,
+    ) -> impl FnOnce(E) -> Self {
+        let path = path.to_path_buf();
+        move |error| Self::File {
+            action,
+            path,
+            reason: error.to_string(),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::TrainError;
+
+/// A line of `metrics.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum MetricRecord {
+    /// Training.
+    Train {
+        /// Optimizer steps done.
+        step: usize,
+        /// Nats per token, averaged since the last line.
+        loss: f64,
+        /// Learning rate of the last update.
+        learning_rate: f64,
+        /// Norm of the last gradient, before clipping.
+        grad_norm: f64,
+        /// Trained tokens per second since the start or resumption.
+        tokens_per_second: f64,
+        /// Seconds since the start or resumption.
+        seconds: f64,
+    },
+    /// Validation with averaged weights.
+    Validation {
+        /// Optimizer steps done.
+        step: usize,
+        /// Nats per token.
+        nll: f64,
+        /// Standard error of `nll`.
+        nll_standard_error: f64,
+        /// `exp(nll)`.
+        perplexity: f64,
+    },
+}
+
+impl MetricRecord {
+    /// Optimizer steps done.
+    pub fn step(&self) -> usize {
+        match self {
+            Self::Train { step, .. } | Self::Validation { step, .. } => *step,
+        }
+    }
+}
+
+/// The metrics of a run, one JSON object a line, written as they come.
+#[derive(Debug)]
+pub struct MetricsLog {
+    path: PathBuf,
+    file: File,
+}
+
+impl MetricsLog {
+    /// Opens the log for going on after `step`: lines of later steps, left by a run that was
+    /// killed after its last checkpoint, are dropped.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn open(path: &Path, step: usize) -> Result<Self, TrainError> {
+        if path.exists() {
+            let kept: Vec<String> = Self::read(path)?
+                .iter()
+                .filter(|record| record.step() <= step)
+                .map(to_line)
+                .collect();
+            pgm_data::write_file(path, kept.concat().as_bytes())?;
+        }
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .map_err(TrainError::file("open", path))?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            file,
+        })
+    }
+
+    /// Appends a line.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn push(&mut self, record: &MetricRecord) -> Result<(), TrainError> {
+        self.file
+            .write_all(to_line(record).as_bytes())
+            .map_err(TrainError::file("write", &self.path))
+    }
+
+    /// All lines; one that a killed run left half-written at the end is ignored.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn read(path: &Path) -> Result<Vec<MetricRecord>, TrainError> {
+        let text = std::fs::read_to_string(path).map_err(TrainError::file("read", path))?;
+        Ok(text
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect())
+    }
+}
+
+fn to_line(record: &MetricRecord) -> String {
+    let mut line = serde_json::to_string(record).expect("a metric has a JSON form");
+    line.push('\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_after_the_resumed_step_are_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let record = |step| MetricRecord::Validation {
+            step,
+            nll: 1.0,
+            nll_standard_error: 0.1,
+            perplexity: 2.7,
+        };
+        let mut log = MetricsLog::open(&path, 0).unwrap();
+        for step in [10, 20, 30] {
+            log.push(&record(step)).unwrap();
+        }
+        log.file.write_all(b"{\"kind\":\"tra").unwrap();
+        let mut log = MetricsLog::open(&path, 20).unwrap();
+        log.push(&record(25)).unwrap();
+        let steps: Vec<usize> = MetricsLog::read(&path)
+            .unwrap()
+            .iter()
+            .map(MetricRecord::step)
+            .collect();
+        assert_eq!(steps, [10, 20, 25]);
+    }
+}

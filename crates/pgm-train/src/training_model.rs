@@ -1,0 +1,155 @@
+use burn::module::Module;
+use burn_std::ExecutionError;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn_train::{ItemLazy, TrainOutput, TrainStep};
+use discrete_diffusion::objectives::{Autoregressive, ComplementMdlm, Mdlm, Pgm};
+use discrete_diffusion::random_streams::{Stream, stream};
+use discrete_diffusion::{Corruption, TokenBatch, Weighting, time_sampler};
+use pgm_model::LanguageModel;
+
+use crate::ObjectiveKind;
+
+/// A network with its objective: what one optimizer step needs.
+#[derive(Module, Debug)]
+pub struct TrainingModel {
+    /// The network.
+    pub network: LanguageModel,
+    #[module(skip)]
+    objective: ObjectiveKind,
+    #[module(skip)]
+    weighting: Weighting,
+    mask_token: usize,
+}
+
+/// Sequences and what is hidden in them.
+#[derive(Debug, Clone)]
+pub struct TrainingBatch {
+    batch: TokenBatch,
+    /// Not for autoregressive models.
+    corruption: Option<Corruption>,
+}
+
+/// The loss of a step, still on the device.
+#[derive(Debug, Clone)]
+pub struct StepLoss(pub Tensor<1>);
+
+impl ItemLazy for StepLoss {
+    fn sync(self) -> Result<Self, ExecutionError> {
+        self.0.device().sync()?;
+        Ok(self)
+    }
+}
+
+impl TrainingModel {
+    /// # Panics
+    /// Panics if the network is not of the objective's family.
+    pub fn new(
+        network: LanguageModel,
+        objective: ObjectiveKind,
+        weighting: Weighting,
+        mask_token: usize,
+    ) -> Self {
+        let fits = match objective {
+            ObjectiveKind::Pgm => matches!(network, LanguageModel::Partition(_)),
+            ObjectiveKind::Mdlm | ObjectiveKind::ComplementMdlm => {
+                matches!(network, LanguageModel::Masked(_))
+            }
+            ObjectiveKind::Ar => matches!(network, LanguageModel::Causal(_)),
+        };
+        assert!(
+            fits,
+            "objective `{}` cannot train this network",
+            objective.name()
+        );
+        Self {
+            network,
+            objective,
+            weighting,
+            mask_token,
+        }
+    }
+
+    /// Moves the sequences of an optimizer step to the device and draws what is hidden in them;
+    /// the draw depends on the seed and the step alone.
+    pub fn training_batch(
+        &self,
+        host: &pgm_data::TokenBatch,
+        seed: u64,
+        step: u64,
+        device: &Device,
+    ) -> TrainingBatch {
+        let tokens: Vec<i64> = host.tokens.iter().map(|&token| token as i64).collect();
+        let shape = [host.batch_size, host.seq_len];
+        let tokens = Tensor::<2, Int>::from_data(TensorData::new(tokens, shape), device);
+        let batch = TokenBatch::new(tokens, host.valid.clone());
+        let mut rng = stream(seed, Stream::Corruption, step);
+        let times = time_sampler::antithetic(host.batch_size, &mut rng);
+        let draw = match self.objective {
+            ObjectiveKind::Ar => None,
+            ObjectiveKind::Pgm => Some(self.pgm().partition(&batch, &times, &mut rng)),
+            ObjectiveKind::Mdlm => Some(self.mdlm().corrupt(&batch, &times, &mut rng)),
+            ObjectiveKind::ComplementMdlm => {
+                Some(self.complement_mdlm().corrupt(&batch, &times, &mut rng))
+            }
+        };
+        TrainingBatch {
+            batch,
+            corruption: draw.map(|draw| draw.training()),
+        }
+    }
+
+    /// The training loss in nats per valid token.
+    ///
+    /// # Shapes
+    /// - output: `[1]`
+    pub fn loss(&self, input: &TrainingBatch) -> Tensor<1> {
+        let batch = &input.batch;
+        let (nll, n_tokens) = match (&self.network, &input.corruption) {
+            (LanguageModel::Causal(network), _) => {
+                let objective = Autoregressive::new(Some(self.mask_token));
+                (
+                    objective.token_nll(network, batch),
+                    objective.n_predicted(batch),
+                )
+            }
+            (LanguageModel::Partition(network), Some(partition)) => (
+                self.pgm().token_nll(network, batch, partition),
+                batch.n_valid(),
+            ),
+            (LanguageModel::Masked(network), Some(corruption)) => {
+                let nll = match self.objective {
+                    ObjectiveKind::ComplementMdlm => {
+                        self.complement_mdlm().token_nll(network, batch, corruption)
+                    }
+                    _ => self.mdlm().token_nll(network, batch, corruption),
+                };
+                (nll, batch.n_valid())
+            }
+            (_, None) => unreachable!("only autoregressive batches have nothing hidden"),
+        };
+        nll.sum().div_scalar(n_tokens.max(1) as f64)
+    }
+
+    fn pgm(&self) -> Pgm {
+        Pgm::new(self.mask_token).with_weighting(self.weighting)
+    }
+
+    fn mdlm(&self) -> Mdlm {
+        Mdlm::new(self.mask_token).with_weighting(self.weighting)
+    }
+
+    fn complement_mdlm(&self) -> ComplementMdlm {
+        ComplementMdlm::new(self.mask_token).with_weighting(self.weighting)
+    }
+}
+
+impl TrainStep for TrainingModel {
+    type Input = TrainingBatch;
+    type Output = StepLoss;
+
+    fn step(&self, input: TrainingBatch) -> TrainOutput<StepLoss> {
+        let loss = self.loss(&input);
+        let gradients = loss.backward();
+        TrainOutput::new(self, gradients, StepLoss(loss.inner()))
+    }
+}
