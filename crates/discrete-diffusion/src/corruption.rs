@@ -50,15 +50,9 @@ impl CorruptionDraw {
             "one time a sequence: {} times for {n_sequences} sequences",
             times.len()
         );
-        let schedule = NoiseSchedule::default();
         let hidden = times
             .iter()
-            .flat_map(|time| {
-                let probability = 1.0 - schedule.alpha(time.t);
-                (0..seq_len)
-                    .map(|_| rng.random::<f64>() < probability)
-                    .collect::<Vec<_>>()
-            })
+            .flat_map(|&time| draw_hidden(seq_len, time, rng))
             .collect();
         Self::given(hidden, times, sides, weighting)
     }
@@ -120,6 +114,14 @@ impl CorruptionDraw {
             seq_len,
         }
     }
+}
+
+/// Hides each token of a sequence with probability `1 - alpha(t)`, independently.
+pub fn draw_hidden(seq_len: usize, time: NoiseTime, rng: &mut impl Rng) -> Vec<bool> {
+    let probability = 1.0 - NoiseSchedule::default().alpha(time.t);
+    (0..seq_len)
+        .map(|_| rng.random::<f64>() < probability)
+        .collect()
 }
 
 impl Corruption {

@@ -48,7 +48,7 @@ pub mod time_sampler;
 mod token_batch;
 
 pub use categorical::{CategoricalError, TokenSampler};
-pub use corruption::{Corruption, CorruptionDraw};
+pub use corruption::{Corruption, CorruptionDraw, draw_hidden};
 pub use cross_entropy::{token_cross_entropy, without_token};
 pub use denoiser::{
     CausalDenoiser, KnownTokens, PartitionDenoiser, PartitionLogits, QueryPositions,

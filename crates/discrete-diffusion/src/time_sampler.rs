@@ -20,13 +20,27 @@ pub fn antithetic(global_batch: usize, rng: &mut impl Rng) -> Vec<NoiseTime> {
     (0..global_batch)
         .map(|i| {
             let u: f64 = rng.random();
-            let spread = ((u + i as f64) / n) % 1.0;
-            NoiseTime {
-                t: (1.0 - MIN_TIME) * spread + MIN_TIME,
-                complement: (1.0 - MIN_TIME) * (1.0 - spread).max(f64::EPSILON),
-            }
+            time_of(((u + i as f64) / n) % 1.0)
         })
         .collect()
+}
+
+/// The time of one of `n_draws` draws for a sequence of an evaluation: each draw lies in its own
+/// part of the unit interval, `u = (draw + v) / n_draws` with `v` uniform.
+///
+/// More draws therefore converge to the sequence's own bound, and no sequence depends on which
+/// others are evaluated with it.
+pub fn stratified(draw: usize, n_draws: usize, rng: &mut impl Rng) -> NoiseTime {
+    let v: f64 = rng.random();
+    time_of((draw as f64 + v) / n_draws as f64)
+}
+
+/// The time for a number of the unit interval, `(1 - s) u + s`.
+fn time_of(u: f64) -> NoiseTime {
+    NoiseTime {
+        t: (1.0 - MIN_TIME) * u + MIN_TIME,
+        complement: (1.0 - MIN_TIME) * (1.0 - u).max(f64::EPSILON),
+    }
 }
 
 #[cfg(test)]
@@ -45,6 +59,15 @@ mod tests {
             assert!(spread >= low - 1e-12 && spread < low + 1.0 / 16.0 + 1e-12);
             assert!((time.t + time.complement - 1.0).abs() < 1e-12);
             assert!(time.complement > 0.0);
+        }
+    }
+
+    #[test]
+    fn draws_of_a_sequence_cover_the_unit_interval() {
+        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        for draw in 0..4 {
+            let spread = (stratified(draw, 4, &mut rng).t - MIN_TIME) / (1.0 - MIN_TIME);
+            assert!(spread >= draw as f64 / 4.0 - 1e-12 && spread < (draw + 1) as f64 / 4.0 + 1e-12);
         }
     }
 }

@@ -46,7 +46,7 @@
 //! | --- | --- |
 //! | `flex` (default) | the CPU backend |
 //! | `autodiff` | the backward pass |
-//! | `wgpu`, `vulkan`, `metal`, `cuda`, `rocm` | the CubeCL backends, with operator fusion |
+//! | `wgpu`, `vulkan`, `metal`, `cuda` | the CubeCL backends, with operator fusion |
 
 mod backends;
 mod error;

@@ -12,13 +12,18 @@ use tracing_subscriber::EnvFilter;
 
 use crate::commands::{EvalPplArgs, InfoArgs, PrepareDataArgs, SampleArgs, TrainArgs};
 
+/// Tensors on the CPU come and go by the megabyte; the system's allocator hands each back to the
+/// kernel and faults its pages in again.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const AFTER_HELP: &str = "\
 Examples:
   pgm train                                 train the small model of the quick start
   pgm train --objective mdlm                the same with masked diffusion
   pgm sample --run runs/quickstart-pgm --n 8 --steps 32
   pgm eval-ppl --run runs/quickstart-pgm --draws 4
-  pgm info --config configs/owt-pgm-8-8.toml
+  pgm info --objective ar                   sizes and parameters before training
 
 Results go to stdout, progress and logs to stderr. RUST_LOG=debug shows more.";
 

@@ -1,7 +1,7 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use discrete_diffusion::objectives::{Autoregressive, Mdlm, Pgm};
 use discrete_diffusion::random_streams::{Stream, stream};
-use discrete_diffusion::{TokenBatch, time_sampler};
+use discrete_diffusion::{NoiseTime, TokenBatch, draw_hidden, time_sampler};
 use pgm_data::PackedDataset;
 use pgm_model::LanguageModel;
 use serde::Serialize;
@@ -46,7 +46,7 @@ impl Perplexity {
     /// Runs the estimate; `progress` hears of sequences done and of all, and stops the work by
     /// returning false.
     ///
-    /// For diffusion models each draw masks with its own time, spread evenly over the batch, and
+    /// For diffusion models each draw hides tokens with its own time, spread evenly over draws, and
     /// hidden tokens count with the weight of the likelihood bound; every valid token is in the
     /// denominator, so that MDLM and PGM compare. Autoregressive models predict all tokens but
     /// the first.
@@ -116,15 +116,15 @@ impl Perplexity {
             }
             LanguageModel::Masked(network) => {
                 let objective = Mdlm::new(self.mask_token);
-                self.average_draws(first_sequence, host.batch_size, |times, rng| {
-                    let corruption = objective.corrupt(&batch, times, rng).evaluation();
+                self.average_draws(first_sequence, host, |masked, times| {
+                    let corruption = objective.corrupt_with(masked, times).evaluation();
                     objective.token_nll(network, &batch, &corruption)
                 })?
             }
             LanguageModel::Partition(network) => {
                 let objective = Pgm::new(self.mask_token);
-                self.average_draws(first_sequence, host.batch_size, |times, rng| {
-                    let partition = objective.partition(&batch, times, rng).evaluation();
+                self.average_draws(first_sequence, host, |groups, times| {
+                    let partition = objective.partition_with(groups, times).evaluation();
                     objective.token_nll(network, &batch, &partition)
                 })?
             }
@@ -144,21 +144,26 @@ impl Perplexity {
         }
     }
 
+    /// Every sequence has a random stream of its own, so that the result does not depend on the
+    /// batch size.
     fn average_draws(
         &self,
         first_sequence: usize,
-        batch_size: usize,
-        mut token_nll: impl FnMut(
-            &[discrete_diffusion::NoiseTime],
-            &mut rand_chacha::ChaCha8Rng,
-        ) -> Tensor<2>,
+        host: &pgm_data::TokenBatch,
+        mut token_nll: impl FnMut(Vec<bool>, &[NoiseTime]) -> Tensor<2>,
     ) -> Result<Vec<f64>, EvalError> {
-        let mut total = vec![0.0; batch_size];
+        let mut streams: Vec<_> = (0..host.batch_size)
+            .map(|row| stream(self.seed, Stream::Evaluation, (first_sequence + row) as u64))
+            .collect();
+        let mut total = vec![0.0; host.batch_size];
         for draw in 0..self.n_draws {
-            let index = (draw as u64) << 32 | first_sequence as u64;
-            let mut rng = stream(self.seed, Stream::Evaluation, index);
-            let times = time_sampler::antithetic(batch_size, &mut rng);
-            let sums = row_sums(token_nll(&times, &mut rng))?;
+            let (mut hidden, mut times) = (Vec::new(), Vec::new());
+            for rng in &mut streams {
+                let time = time_sampler::stratified(draw, self.n_draws, rng);
+                hidden.extend(draw_hidden(host.seq_len, time, rng));
+                times.push(time);
+            }
+            let sums = row_sums(token_nll(hidden, &times))?;
             for (total, sum) in total.iter_mut().zip(sums) {
                 *total += sum / self.n_draws as f64;
             }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{ConfigError, check_sizes};
 use crate::input::positions;
 use crate::layers::{
-    FeedForward, RotaryAngles, RotaryEmbedding, layer_norm, merge_heads, projection, split_heads,
+    FeedForward, RotaryAngles, RotaryEmbedding, apply, layer_norm, merge_heads, projection, split_heads,
 };
 use crate::partition_transformer::token_embedding;
 
@@ -105,7 +105,7 @@ impl CausalDit {
             .blocks
             .iter()
             .fold(embedded, |hidden, block| block.forward(hidden, &angles));
-        self.linear.forward(self.norm.forward(hidden))
+        apply(&self.linear, self.norm.forward(hidden))
     }
 }
 
@@ -135,7 +135,7 @@ impl CausalBlock {
     }
 
     fn forward(&self, hidden: Tensor<3>, angles: &RotaryAngles) -> Tensor<3> {
-        let packed = self.attn_qkv.forward(self.norm1.forward(hidden.clone()));
+        let packed = apply(&self.attn_qkv, self.norm1.forward(hidden.clone()));
         let [query, key, value] = split_heads(packed, self.n_heads);
         let options = AttentionModuleOptions {
             is_causal: true,
@@ -149,7 +149,7 @@ impl CausalBlock {
             None,
             options,
         );
-        let branch = self.attn_out.forward(merge_heads(mixed.swap_dims(1, 2)));
+        let branch = apply(&self.attn_out, merge_heads(mixed.swap_dims(1, 2)));
         let hidden = hidden + self.dropout.forward(branch);
 
         let branch = self.mlp.forward(self.norm2.forward(hidden.clone()));

@@ -5,7 +5,7 @@ use partition_attention::{Segments, partition_attention};
 
 use crate::encoder::BlockSizes;
 use crate::layers::{
-    AdaLayerNorm, FeedForward, RotaryAngles, layer_norm, merge_heads, projection, split_heads,
+    AdaLayerNorm, FeedForward, RotaryAngles, apply, layer_norm, merge_heads, projection, split_heads,
 };
 
 /// What the decoder reads from, the same for all its blocks.
@@ -60,16 +60,16 @@ impl DecoderBlock {
         let (attention, feed_forward) = self.ada_layer_norm.forward(input.conditioning.clone());
 
         let normed = attention.modulate(self.query_norm.forward(hidden.clone()));
-        let [query] = split_heads(self.attn_query.forward(normed), self.n_heads);
+        let [query] = split_heads(apply(&self.attn_query, normed), self.n_heads);
         let normed = self.key_value_norm.forward(input.encoded.clone());
-        let [key, value] = split_heads(self.attn_key_value.forward(normed), self.n_heads);
+        let [key, value] = split_heads(apply(&self.attn_key_value, normed), self.n_heads);
         let mixed = partition_attention(
             input.query_angles.rotate(query),
             input.key_angles.rotate(key),
             value,
             input.segments,
         );
-        let branch = self.attn_out.forward(merge_heads(mixed));
+        let branch = apply(&self.attn_out, merge_heads(mixed));
         let hidden = hidden + attention.gate(self.dropout.forward(branch));
 
         let normed = feed_forward.modulate(self.norm2.forward(hidden.clone()));

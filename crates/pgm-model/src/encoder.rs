@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor};
 use partition_attention::{Segments, partition_attention};
 
 use crate::layers::{
-    AdaLayerNorm, FeedForward, RotaryAngles, layer_norm, merge_heads, projection, split_heads,
+    AdaLayerNorm, FeedForward, RotaryAngles, apply, layer_norm, merge_heads, projection, split_heads,
 };
 
 /// Sizes that every block of a network shares.
@@ -58,10 +58,10 @@ impl EncoderBlock {
         let (attention, feed_forward) = self.ada_layer_norm.forward(conditioning);
 
         let normed = attention.modulate(self.norm1.forward(hidden.clone()));
-        let [query, key, value] = split_heads(self.attn_qkv.forward(normed), self.n_heads);
+        let [query, key, value] = split_heads(apply(&self.attn_qkv, normed), self.n_heads);
         let mixed =
             partition_attention(angles.rotate(query), angles.rotate(key), value, segments);
-        let branch = self.attn_out.forward(merge_heads(mixed));
+        let branch = apply(&self.attn_out, merge_heads(mixed));
         let hidden = hidden + attention.gate(self.dropout.forward(branch));
 
         let normed = feed_forward.modulate(self.norm2.forward(hidden.clone()));

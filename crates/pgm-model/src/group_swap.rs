@@ -6,8 +6,7 @@ use partition_attention::{Segments, partition_attention};
 use serde::{Deserialize, Serialize};
 
 use crate::decoder::CrossInput;
-use crate::layers::{RotaryAngles, merge_heads, split_heads};
-use crate::layers::inverse_frequencies;
+use crate::layers::{RotaryAngles, apply, inverse_frequencies, merge_heads, split_heads};
 
 /// What the query of a position is made of, besides a learned vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -62,9 +61,9 @@ impl QueryProcessor {
     }
 
     fn forward(&self, input: Tensor<3>) -> Tensor<3> {
-        let hidden = self.first.forward(input);
+        let hidden = apply(&self.first, input);
         match &self.second {
-            Some(second) => second.forward(silu(hidden)),
+            Some(second) => apply(second, silu(hidden)),
             None => hidden,
         }
     }
@@ -116,7 +115,7 @@ impl GroupSwap {
         let pre_query = self.pre_query(positions, &input.encoded, input.segments);
         let query = self.query_processor.forward(self.norm.forward(pre_query));
         let [query] = split_heads(query, self.n_heads);
-        let [key, value] = split_heads(self.key_value.forward(input.encoded.clone()), self.n_heads);
+        let [key, value] = split_heads(apply(&self.key_value, input.encoded.clone()), self.n_heads);
         let rotate = |angles: &RotaryAngles, heads| angles.rotate(heads);
         let mixed = partition_attention(
             rotate(input.query_angles, query),
@@ -124,7 +123,7 @@ impl GroupSwap {
             value,
             input.segments,
         );
-        self.out.forward(merge_heads(mixed))
+        apply(&self.out, merge_heads(mixed))
     }
 
     fn pre_query(

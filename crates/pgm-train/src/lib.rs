@@ -51,6 +51,6 @@ pub use error::TrainError;
 pub use gradient_clipping::clip_by_global_norm;
 pub use metrics::{MetricRecord, MetricsLog};
 pub use observer::{TrainingEvent, TrainingObserver};
-pub use run_folder::{LoadedRun, RunFolder, WeightsChoice};
+pub use run_folder::{LoadedRun, RunFolder, WeightsChoice, vocabulary};
 pub use trainer::{Outcome, Trainer};
 pub use training_model::{TrainingBatch, TrainingModel};

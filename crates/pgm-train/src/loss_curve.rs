@@ -24,7 +24,7 @@ pub(crate) fn draw(records: &[MetricRecord], path: &Path) -> Result<(), TrainErr
                 nll,
                 nll_standard_error,
                 ..
-            } => Some((*step as f64, *nll, *nll_standard_error)),
+            } => Some((*step as f64, *nll, nll_standard_error.unwrap_or(0.0))),
             MetricRecord::Train { .. } => None,
         })
         .collect();
@@ -82,7 +82,7 @@ fn plot(
         ))?
         .label("validation, averaged weights (bars: 2 standard errors)")
         .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], validation_colour));
-    for &(step, nll, error) in validation.iter().filter(|(.., error)| error.is_finite()) {
+    for &(step, nll, error) in validation.iter().filter(|(.., error)| *error > 0.0) {
         let bar = [(step, nll - 2.0 * error), (step, nll + 2.0 * error)];
         chart.draw_series([PathElement::new(bar, validation_colour)])?;
     }

@@ -31,8 +31,8 @@ pub enum MetricRecord {
         step: usize,
         /// Nats per token.
         nll: f64,
-        /// Standard error of `nll`.
-        nll_standard_error: f64,
+        /// Standard error of `nll`; none for a single sequence.
+        nll_standard_error: Option<f64>,
         /// `exp(nll)`.
         perplexity: f64,
     },
@@ -120,7 +120,7 @@ mod tests {
         let record = |step| MetricRecord::Validation {
             step,
             nll: 1.0,
-            nll_standard_error: 0.1,
+            nll_standard_error: Some(0.1),
             perplexity: 2.7,
         };
         let mut log = MetricsLog::open(&path, 0).unwrap();

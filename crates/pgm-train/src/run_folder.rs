@@ -199,7 +199,7 @@ impl RunFolder {
 
 /// The size of the network's vocabulary and the id of MASK in it: the tokenizer's own, or a new
 /// one behind its last.
-pub(crate) fn vocabulary(tokenizer: &Tokenizer) -> (usize, usize) {
+pub fn vocabulary(tokenizer: &Tokenizer) -> (usize, usize) {
     match tokenizer.mask_id() {
         Some(mask) => (tokenizer.vocab_size(), mask as usize),
         None => (tokenizer.vocab_size() + 1, tokenizer.vocab_size()),

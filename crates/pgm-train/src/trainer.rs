@@ -439,7 +439,7 @@ fn push_validation(
     metrics.push(&MetricRecord::Validation {
         step,
         nll: report.nll,
-        nll_standard_error: report.nll_standard_error,
+        nll_standard_error: Some(report.nll_standard_error).filter(|error| error.is_finite()),
         perplexity: report.perplexity,
     })
 }

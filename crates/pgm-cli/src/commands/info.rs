@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use clap::Args;
 use pgm_data::{Tokenizer, TokenizerSpec};
-use pgm_train::{ExperimentConfig, RunFolder, WeightsChoice};
+use pgm_train::{ExperimentConfig, RunFolder, WeightsChoice, vocabulary};
 
 use super::config_args::ConfigArgs;
 use crate::format;
@@ -44,20 +44,24 @@ impl InfoArgs {
 }
 
 fn describe(config: &ExperimentConfig) -> Result<()> {
-    let ids = match &config.data.tokenizer {
-        TokenizerSpec::Gpt2 => Tokenizer::gpt2().vocab_size(),
-        TokenizerSpec::Bpe { vocab_size } => *vocab_size,
-        TokenizerSpec::File(path) => Tokenizer::from_file(path)?.vocab_size(),
+    let (vocab_size, mask_token) = match &config.data.tokenizer {
+        TokenizerSpec::Gpt2 => vocabulary(&Tokenizer::gpt2()),
+        TokenizerSpec::File(path) => vocabulary(&Tokenizer::from_file(path)?),
+        // Learned from the text: MASK is the id behind its last.
+        TokenizerSpec::Bpe { vocab_size } => (vocab_size + 1, *vocab_size),
     };
     let network = config
         .model
-        .network(config.objective.kind, ids + 1)
+        .network(config.objective.kind, vocab_size)
         .init(&Device::flex());
     let n_parameters = network.num_params();
     let tokens = config.training.n_steps * config.training.batch_size * config.data.seq_len;
     println!("name         {}", config.name);
     println!("objective    {}", config.objective.kind.name());
-    println!("vocabulary   {} ids and MASK", format::count(ids));
+    println!(
+        "vocabulary   {} ids, MASK {mask_token} among them",
+        format::count(vocab_size)
+    );
     println!(
         "parameters   {} ({:.1} MB in float32, {:.1} MB with gradients, Adam and averaged weights)",
         format::count(n_parameters),

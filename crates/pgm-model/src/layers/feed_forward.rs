@@ -1,7 +1,9 @@
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::activation::gelu_approximate;
 use burn::tensor::{Device, Tensor};
+use transformer_kernels::tanh_gelu;
+
+use super::apply;
 
 /// Two linear layers with a tanh-GELU between them.
 #[derive(Module, Debug)]
@@ -22,6 +24,6 @@ impl FeedForward {
     /// # Shapes
     /// - input and output: `[batch, seq, d_model]`
     pub fn forward(&self, input: Tensor<3>) -> Tensor<3> {
-        self.down.forward(gelu_approximate(self.up.forward(input)))
+        apply(&self.down, tanh_gelu(apply(&self.up, input)))
     }
 }

@@ -33,6 +33,14 @@ pub(crate) fn zero_linear(d_input: usize, d_output: usize, device: &Device) -> L
         .init(device)
 }
 
+/// Applies a linear layer to all tokens in one matrix product, which is faster than one a sequence.
+pub(crate) fn apply(linear: &Linear, input: Tensor<3>) -> Tensor<3> {
+    let [batch, seq_len, d_input] = input.dims();
+    let output = linear.forward(input.reshape([batch * seq_len, d_input]));
+    let d_output = output.dims()[1];
+    output.reshape([batch, seq_len, d_output])
+}
+
 /// Cuts a packed projection `[batch, seq, N * d_model]` into `N` tensors
 /// `[batch, seq, heads, head_dim]`.
 pub(crate) fn split_heads<const N: usize>(packed: Tensor<3>, n_heads: usize) -> [Tensor<4>; N] {

@@ -2,7 +2,7 @@ use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
 use burn::tensor::{Device, Tensor};
 
-use super::{layer_norm, zero_linear};
+use super::{apply, layer_norm, zero_linear};
 
 /// The last norm, its modulation, and the projection to the vocabulary.
 #[derive(Module, Debug)]
@@ -34,6 +34,6 @@ impl OutputLayer {
         let shift = modulation.clone().narrow(2, 0, d_model);
         let scale = modulation.narrow(2, d_model, d_model);
         let normed = self.norm.forward(hidden) * scale.add_scalar(1.0) + shift;
-        self.linear.forward(normed)
+        apply(&self.linear, normed)
     }
 }

@@ -1,0 +1,130 @@
+//! A checkpoint trained on one backend means the same on every other.
+
+mod tiny_run;
+
+use burn::tensor::{Device, Int, Tensor};
+use burn_train::Interrupter;
+use discrete_diffusion::{CausalDenoiser, PartitionDenoiser, SequenceDenoiser};
+use pgm_eval::Generator;
+use pgm_model::LanguageModel;
+use pgm_train::{LoadedRun, RunFolder, WeightsChoice};
+use tiny_run::{Silent, config, run};
+
+/// Absolute, on logits of a few units; both sides compute in float32.
+const TOLERANCE: f32 = 1e-3;
+
+/// The backends of this build besides the one that trains.
+fn other_devices() -> Vec<Device> {
+    vec![
+        Device::flex(),
+        #[cfg(feature = "wgpu")]
+        Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
+    ]
+}
+
+fn logits(run: &LoadedRun, device: &Device) -> Vec<f32> {
+    let tokens = Tensor::<2, Int>::from_ints(
+        [[0, 5, 9, 40, 7, 260, 33, 2], [0, 8, 1, 1, 90, 100, 3, 3]],
+        device,
+    );
+    let logits = match &run.network {
+        LanguageModel::Partition(network) => {
+            let groups = Tensor::from_ints(
+                [[0, 1, 1, 0, 0, 1, 0, 1], [0, 0, 0, 0, 0, 0, 0, 0]],
+                device,
+            );
+            network.partition_logits(tokens, groups).logits
+        }
+        LanguageModel::Masked(network) => network.logits(tokens),
+        LanguageModel::Causal(network) => network.next_logits(tokens),
+    };
+    logits.try_into_vec_as::<f32>().expect("logits")
+}
+
+fn samples(run: &LoadedRun, device: &Device) -> Vec<Vec<u32>> {
+    let generator = Generator {
+        sampler: None,
+        n_sequences: 2,
+        batch_size: 2,
+        seq_len: 8,
+        n_steps: 3,
+        temperature: 1.0,
+        seed: 5,
+        bos_token: run.tokenizer.bos_id(),
+        mask_token: run.mask_token as u32,
+    };
+    let generated = generator
+        .generate(&run.network, device, &mut |_, _| true)
+        .expect("samples");
+    generated.sequences
+}
+
+#[test]
+fn a_checkpoint_trained_on_flex_gives_the_same_logits_and_samples_elsewhere() {
+    for objective in ["objective.kind=pgm", "objective.kind=mdlm", "objective.kind=ar"] {
+        let temporary = tempfile::tempdir().unwrap();
+        let config = config(
+            temporary.path(),
+            &[objective, "training.n_steps=12", "sampling.n_sequences=0"],
+        );
+        let folder = RunFolder::new(temporary.path().join("run"));
+        run(
+            config,
+            &folder,
+            &Device::flex(),
+            Interrupter::new(),
+            &mut Silent,
+        )
+        .unwrap();
+        let flex = Device::flex();
+        let home = folder.load(WeightsChoice::Raw, &flex).unwrap();
+        let expected = logits(&home, &flex);
+        let expected_samples = samples(&home, &flex);
+        for device in other_devices() {
+            let away = folder.load(WeightsChoice::Raw, &device).unwrap();
+            let error = logits(&away, &device)
+                .iter()
+                .zip(&expected)
+                .map(|(a, b)| (a - b).abs())
+                .fold(0f32, |max, x| if x.is_nan() || x > max { x } else { max });
+            println!("{objective} on {device:?}: largest difference {error:.1e}");
+            assert!(error <= TOLERANCE, "{objective} on {device:?}: {error:e}");
+            assert_eq!(samples(&away, &device), expected_samples, "{objective}");
+        }
+    }
+}
+
+#[test]
+fn a_few_steps_on_another_backend_give_the_losses_of_flex() {
+    use pgm_train::{MetricRecord, MetricsLog};
+
+    let temporary = tempfile::tempdir().unwrap();
+    let overrides = [
+        "training.n_steps=3",
+        "model.dropout=0",
+        "sampling.n_sequences=0",
+        "training.checkpoint_every=100",
+    ];
+    let mut all: Vec<Vec<f64>> = Vec::new();
+    for (i, device) in other_devices().iter().enumerate() {
+        let config = config(temporary.path(), &overrides);
+        let folder = RunFolder::new(temporary.path().join(format!("run-{i}")));
+        run(config, &folder, device, Interrupter::new(), &mut Silent).unwrap();
+        let losses = MetricsLog::read(&folder.metrics()).unwrap();
+        all.push(
+            losses
+                .iter()
+                .filter_map(|record| match record {
+                    MetricRecord::Train { loss, .. } => Some(*loss),
+                    MetricRecord::Validation { .. } => None,
+                })
+                .collect(),
+        );
+    }
+    for losses in &all {
+        assert_eq!(losses.len(), 3);
+        for (a, b) in losses.iter().zip(&all[0]) {
+            assert!((a - b).abs() <= 1e-3 * b.abs(), "{losses:?} against {:?}", all[0]);
+        }
+    }
+}

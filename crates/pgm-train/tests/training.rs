@@ -1,0 +1,185 @@
+//! Whole runs: every objective learns, a stopped run goes on exactly, bad input is refused.
+
+mod tiny_run;
+
+use burn::tensor::Device;
+use burn_train::Interrupter;
+use pgm_train::{
+    MetricRecord, MetricsLog, Outcome, RunFolder, TrainError, TrainingEvent, TrainingObserver,
+    WeightsChoice,
+};
+use tiny_run::{Silent, config, run};
+
+fn losses(folder: &RunFolder) -> Vec<(usize, f64)> {
+    MetricsLog::read(&folder.metrics())
+        .expect("metrics")
+        .iter()
+        .filter_map(|record| match record {
+            MetricRecord::Train { step, loss, .. } => Some((*step, *loss)),
+            MetricRecord::Validation { .. } => None,
+        })
+        .collect()
+}
+
+#[test]
+fn every_objective_starts_at_a_uniform_guess_and_learns() {
+    for objective in ["pgm", "mdlm", "complement-mdlm", "ar"] {
+        let temporary = tempfile::tempdir().unwrap();
+        let kind = format!("objective.kind={objective}");
+        let overrides = [
+            kind.as_str(),
+            "training.n_steps=60",
+            "objective.weighting=low_variance",
+        ];
+        let config = config(temporary.path(), &overrides);
+        let folder = RunFolder::new(temporary.path().join("run"));
+        let outcome = run(
+            config,
+            &folder,
+            &Device::flex(),
+            Interrupter::new(),
+            &mut Silent,
+        )
+        .unwrap();
+        let Outcome::Finished {
+            validation,
+            samples,
+        } = outcome
+        else {
+            panic!("{objective} did not finish");
+        };
+        let losses = losses(&folder);
+        if objective == "ar" {
+            // 270 tokens without MASK.
+            assert!((losses[0].1 - 270f64.ln()).abs() < 0.01, "{:?}", losses[0]);
+        }
+        assert!(
+            validation.nll < 0.8 * 270f64.ln(),
+            "{objective}: {validation:?}"
+        );
+        assert_eq!(validation.n_draws == 0, objective == "ar");
+        assert_eq!(samples.len(), 2);
+        for file in [folder.metrics(), folder.loss_curve(), folder.samples()] {
+            assert!(file.is_file(), "{}", file.display());
+        }
+    }
+}
+
+/// Stops the run after a step, as Ctrl-C does.
+struct StopAfter {
+    step: usize,
+    interrupter: Interrupter,
+}
+
+impl TrainingObserver for StopAfter {
+    fn on_event(&mut self, event: TrainingEvent) {
+        if matches!(event, TrainingEvent::Step { step, .. } if step == self.step) {
+            self.interrupter.stop(None);
+        }
+    }
+}
+
+#[test]
+fn a_stopped_run_goes_on_as_if_it_had_not_stopped() {
+    for objective in ["objective.kind=pgm", "objective.kind=mdlm"] {
+        let temporary = tempfile::tempdir().unwrap();
+        let config = config(temporary.path(), &[objective]);
+        let device = Device::flex();
+        let whole = RunFolder::new(temporary.path().join("whole"));
+        let finished = run(
+            config.clone(),
+            &whole,
+            &device,
+            Interrupter::new(),
+            &mut Silent,
+        )
+        .unwrap();
+
+        let parts = RunFolder::new(temporary.path().join("parts"));
+        let interrupter = Interrupter::new();
+        let mut stop = StopAfter {
+            step: 5,
+            interrupter: interrupter.clone(),
+        };
+        let stopped = run(config.clone(), &parts, &device, interrupter, &mut stop).unwrap();
+        assert_eq!(stopped, Outcome::Interrupted { step: 5 });
+        let resumed = run(config, &parts, &device, Interrupter::new(), &mut Silent).unwrap();
+
+        assert_eq!(losses(&whole), losses(&parts), "bit by bit");
+        assert_eq!(finished, resumed);
+    }
+}
+
+#[test]
+fn old_checkpoints_are_deleted_and_the_last_one_is_the_end() {
+    let temporary = tempfile::tempdir().unwrap();
+    let overrides = ["training.checkpoint_every=2", "training.keep_checkpoints=2"];
+    let config = config(temporary.path(), &overrides);
+    let folder = RunFolder::new(temporary.path().join("run"));
+    run(
+        config,
+        &folder,
+        &Device::flex(),
+        Interrupter::new(),
+        &mut Silent,
+    )
+    .unwrap();
+    let steps: Vec<usize> = pgm_train::Checkpoint::list(&folder.checkpoints())
+        .unwrap()
+        .iter()
+        .map(|checkpoint| checkpoint.step)
+        .collect();
+    assert_eq!(steps, [6, 8]);
+    let loaded = folder
+        .load(WeightsChoice::Average, &Device::flex())
+        .unwrap();
+    assert_eq!(loaded.step, 8);
+}
+
+#[test]
+fn another_configuration_in_the_same_folder_is_refused() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = RunFolder::new(temporary.path().join("run"));
+    let device = Device::flex();
+    let first = config(temporary.path(), &[]);
+    run(first, &folder, &device, Interrupter::new(), &mut Silent).unwrap();
+    let second = config(temporary.path(), &["model.d_model=32"]);
+    let error = run(second, &folder, &device, Interrupter::new(), &mut Silent).unwrap_err();
+    assert!(
+        matches!(&error, TrainError::OtherRun { key, .. } if key == "model"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_diverging_run_stops_and_names_the_last_good_checkpoint() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = RunFolder::new(temporary.path().join("run"));
+    let overrides = [
+        "optimizer.learning_rate=1e38",
+        "optimizer.warmup_steps=6",
+        "training.n_steps=40",
+        "training.checkpoint_every=1",
+    ];
+    let config = config(temporary.path(), &overrides);
+    let error = run(
+        config,
+        &folder,
+        &Device::flex(),
+        Interrupter::new(),
+        &mut Silent,
+    )
+    .unwrap_err();
+    let message = error.to_string();
+    assert!(matches!(error, TrainError::Diverged { .. }), "{message}");
+    assert!(message.contains("the last good checkpoint is"), "{message}");
+}
+
+#[test]
+fn a_folder_without_a_run_is_refused_with_the_way_out() {
+    let temporary = tempfile::tempdir().unwrap();
+    let error = RunFolder::new(temporary.path())
+        .load(WeightsChoice::Average, &Device::flex())
+        .unwrap_err();
+    assert!(error.to_string().contains("train first"), "{error}");
+}

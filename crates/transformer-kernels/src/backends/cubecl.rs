@@ -1,0 +1,5 @@
+use burn_cubecl::CubeBackend;
+
+use crate::TransformerOps;
+
+impl TransformerOps for CubeBackend {}

@@ -1,0 +1,62 @@
+use burn::backend::{Backend, TensorMetadata, backend_extension, tensor::FloatTensor};
+
+/// `2 sqrt(2 / pi)`: with it, `(1 + tanh(u)) / 2` is `sigmoid(2 u)`.
+pub(crate) const SCALE: f64 = 1.595_769_121_605_730_7;
+/// The weight of the cubic term.
+pub(crate) const CUBIC: f64 = 0.044_715;
+
+/// What a backend has to provide for the functions of this crate.
+#[backend_extension(
+    Flex: cfg(feature = "flex"),
+    Cube: cfg(feature = "cubecl-backend"),
+    Fusion: cfg(all(feature = "cubecl-backend", feature = "fusion")),
+    Autodiff: cfg(feature = "autodiff"),
+)]
+pub trait TransformerOps: Backend {
+    /// See [`tanh_gelu`](crate::tanh_gelu); any shape.
+    #[cfg_attr(all(feature = "cubecl-backend", feature = "fusion"), fusion(default))]
+    fn tanh_gelu(input: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed_tanh_gelu::<Self>(input)
+    }
+
+    /// The gradient of the input; all of one shape.
+    #[cfg_attr(all(feature = "cubecl-backend", feature = "fusion"), fusion(default))]
+    fn tanh_gelu_backward(
+        input: FloatTensor<Self>,
+        output_grad: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        composed_tanh_gelu_backward::<Self>(input, output_grad)
+    }
+}
+
+/// The body of [`TransformerOps::tanh_gelu`] for any backend.
+pub(crate) fn composed_tanh_gelu<B: Backend>(input: FloatTensor<B>) -> FloatTensor<B> {
+    let gate = gate::<B>(&input);
+    B::float_mul(input, gate)
+}
+
+/// The body of [`TransformerOps::tanh_gelu_backward`] for any backend.
+pub(crate) fn composed_tanh_gelu_backward<B: Backend>(
+    input: FloatTensor<B>,
+    output_grad: FloatTensor<B>,
+) -> FloatTensor<B> {
+    // d/dx x s(v) = s + x s (1 - s) v', with v = SCALE (x + CUBIC x^3).
+    let gate = gate::<B>(&input);
+    let square = B::float_mul(input.clone(), input.clone());
+    let slope = B::float_add_scalar(
+        B::float_mul_scalar(square, (3.0 * SCALE * CUBIC).into()),
+        SCALE.into(),
+    );
+    let rest = B::float_sub(gate.clone(), B::float_mul(gate.clone(), gate.clone()));
+    let curve = B::float_mul(B::float_mul(input, slope), rest);
+    B::float_mul(output_grad, B::float_add(gate, curve))
+}
+
+/// `sigmoid(SCALE (x + CUBIC x^3))`.
+fn gate<B: Backend>(input: &FloatTensor<B>) -> FloatTensor<B> {
+    debug_assert!(input.dtype().is_float(), "GELU is for floats");
+    let square = B::float_mul(input.clone(), input.clone());
+    let factor =
+        B::float_add_scalar(B::float_mul_scalar(square, (SCALE * CUBIC).into()), SCALE.into());
+    B::sigmoid(B::float_mul(input.clone(), factor))
+}
