@@ -67,7 +67,9 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(0);
         for draw in 0..4 {
             let spread = (stratified(draw, 4, &mut rng).t - MIN_TIME) / (1.0 - MIN_TIME);
-            assert!(spread >= draw as f64 / 4.0 - 1e-12 && spread < (draw + 1) as f64 / 4.0 + 1e-12);
+            assert!(
+                spread >= draw as f64 / 4.0 - 1e-12 && spread < (draw + 1) as f64 / 4.0 + 1e-12
+            );
         }
     }
 }

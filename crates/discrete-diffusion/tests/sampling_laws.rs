@@ -62,7 +62,10 @@ fn mdlm_ancestral_follows_its_law() {
     for n_steps in [1, 2, 4] {
         let counts = draw(Sampler::Ancestral(n_steps), 1.0, 10 + n_steps as u64);
         assert_follows(&counts, &ancestral_law(n_steps, 1.0));
-        assert_refutes(&counts, &ancestral_law(if n_steps == 2 { 1 } else { 2 }, 1.0));
+        assert_refutes(
+            &counts,
+            &ancestral_law(if n_steps == 2 { 1 } else { 2 }, 1.0),
+        );
     }
 }
 
@@ -71,7 +74,10 @@ fn pgm_naive_follows_the_law_of_mdlm_ancestral() {
     for n_steps in [1, 2, 4] {
         let counts = draw(Sampler::Naive(n_steps), 1.0, 20 + n_steps as u64);
         assert_follows(&counts, &ancestral_law(n_steps, 1.0));
-        assert_refutes(&counts, &ancestral_law(if n_steps == 2 { 1 } else { 2 }, 1.0));
+        assert_refutes(
+            &counts,
+            &ancestral_law(if n_steps == 2 { 1 } else { 2 }, 1.0),
+        );
     }
 }
 
@@ -136,9 +142,15 @@ fn autoregressive_sampling_follows_the_chain_rule() {
 #[test]
 fn temperature_reaches_the_draw_of_every_sampler() {
     let laws: [(Sampler, &dyn Fn(f64) -> Law); 4] = [
-        (Sampler::Ancestral(2), &|temperature| ancestral_law(2, temperature)),
-        (Sampler::Naive(2), &|temperature| ancestral_law(2, temperature)),
-        (Sampler::Uniform(2), &|temperature| uniform_law(&[2, 1], temperature)),
+        (Sampler::Ancestral(2), &|temperature| {
+            ancestral_law(2, temperature)
+        }),
+        (Sampler::Naive(2), &|temperature| {
+            ancestral_law(2, temperature)
+        }),
+        (Sampler::Uniform(2), &|temperature| {
+            uniform_law(&[2, 1], temperature)
+        }),
         (Sampler::Autoregressive, &autoregressive_law),
     ];
     for (sampler, law) in laws {
@@ -170,7 +182,11 @@ fn the_same_seed_gives_the_same_text_whatever_the_batch_size() {
         assert_eq!(together, alone, "{sampler:?}");
         assert_eq!(together[20..50], batch(30, 20, 7), "{sampler:?}");
         assert_ne!(together, batch(n, 0, 8), "{sampler:?} ignores the seed");
-        assert_ne!(together, batch(n, n as u64, 7), "{sampler:?} repeats itself");
+        assert_ne!(
+            together,
+            batch(n, n as u64, 7),
+            "{sampler:?} repeats itself"
+        );
     }
 }
 
@@ -179,7 +195,10 @@ fn the_network_runs_as_often_as_documented() {
     let device = Device::flex();
     let evaluations = |sampler: Sampler, n_sequences| {
         let request = request(n_sequences, 0, &device);
-        sampler.sample(&request).expect("samples").network_evaluations
+        sampler
+            .sample(&request)
+            .expect("samples")
+            .network_evaluations
     };
     for n_steps in [1, 2, 3, 8, 50] {
         // At most one more than the steps; in a large batch each step reveals something. What is
@@ -208,9 +227,13 @@ fn progress_counts_the_steps() {
     ] {
         let mut heard = Vec::new();
         sampler
-            .run(&TinyDenoiser::default(), &request(2, 0, &device), &mut |done, all| {
-                heard.push((done, all));
-            })
+            .run(
+                &TinyDenoiser::default(),
+                &request(2, 0, &device),
+                &mut |done, all| {
+                    heard.push((done, all));
+                },
+            )
             .expect("samples");
         let expected: Vec<(usize, usize)> = (1..=n).map(|done| (done, n)).collect();
         assert_eq!(heard, expected, "{sampler:?}");
@@ -220,18 +243,19 @@ fn progress_counts_the_steps() {
 #[test]
 fn sizes_of_zero_are_refused() {
     let device = Device::flex();
-    let samplers: [fn(usize) -> Sampler; 4] = [
-        Sampler::Ancestral,
-        Sampler::Naive,
-        Sampler::Uniform,
-        |_| Sampler::Autoregressive,
-    ];
+    let samplers: [fn(usize) -> Sampler; 4] =
+        [Sampler::Ancestral, Sampler::Naive, Sampler::Uniform, |_| {
+            Sampler::Autoregressive
+        }];
     let refusal = |sampler: Sampler, request: SampleRequest| {
         sampler.sample(&request).expect_err("a refusal").to_string()
     };
     let good = request(2, 0, &device);
     for sampler in samplers {
-        let empty_batch = SampleRequest { n_sequences: 0, ..good };
+        let empty_batch = SampleRequest {
+            n_sequences: 0,
+            ..good
+        };
         assert_eq!(
             refusal(sampler(2), empty_batch),
             "`n_sequences` is 0, it has to be at least 1"
@@ -262,7 +286,8 @@ fn ancestral_law(n_steps: usize, temperature: f64) -> Law {
             for subset in 0..1usize << hidden.len() {
                 let revealed = members(&hidden, subset);
                 let n_kept = (hidden.len() - revealed.len()) as i32;
-                let chosen = probability.powi(revealed.len() as i32) * (1.0 - probability).powi(n_kept);
+                let chosen =
+                    probability.powi(revealed.len() as i32) * (1.0 - probability).powi(n_kept);
                 reveal_tokens(&mut next, &known, &revealed, temperature, p * chosen);
             }
         }
@@ -281,7 +306,13 @@ fn uniform_law(counts: &[usize], temperature: f64) -> Law {
                 .filter(|revealed| revealed.len() == count)
                 .collect();
             for revealed in &choices {
-                reveal_tokens(&mut next, &known, revealed, temperature, p / choices.len() as f64);
+                reveal_tokens(
+                    &mut next,
+                    &known,
+                    revealed,
+                    temperature,
+                    p / choices.len() as f64,
+                );
             }
         }
         next
@@ -309,7 +340,10 @@ fn hidden_positions(known: &Known) -> Vec<usize> {
 /// The positions whose bits are set.
 fn members(positions: &[usize], subset: usize) -> Vec<usize> {
     let is_member = |i: &usize| subset >> i & 1 == 1;
-    (0..positions.len()).filter(is_member).map(|i| positions[i]).collect()
+    (0..positions.len())
+        .filter(is_member)
+        .map(|i| positions[i])
+        .collect()
 }
 
 /// Adds what follows when these positions are drawn independently, each from what is known.
@@ -356,7 +390,9 @@ fn request(n_sequences: usize, seed: u64, device: &Device) -> SampleRequest<'_> 
         n_sequences,
         seq_len: SEQ_LEN,
         bos_token: BOS as u32,
-        tokens: TokenSampler::new(1.0).expect("a temperature").excluding(MASK),
+        tokens: TokenSampler::new(1.0)
+            .expect("a temperature")
+            .excluding(MASK),
         seed,
         first_sequence: 0,
         device,
@@ -373,7 +409,10 @@ fn assert_follows(counts: &BTreeMap<Known, usize>, law: &Law) {
 fn assert_refutes(counts: &BTreeMap<Known, usize>, wrong: &Law) {
     let p = p_value(counts, wrong);
     println!("p = {p:.1e} for a wrong law");
-    assert!(p < 1e-3 * FALSE_ALARM, "a wrong law is not refuted: p = {p:e}");
+    assert!(
+        p < 1e-3 * FALSE_ALARM,
+        "a wrong law is not refuted: p = {p:e}"
+    );
 }
 
 /// The probability that a sample of the law deviates from it as much as these counts.
@@ -388,7 +427,10 @@ fn p_value(counts: &BTreeMap<Known, usize>, law: &Law) -> f64 {
         .iter()
         .map(|(sequence, p)| {
             let expected = p * n as f64;
-            assert!(expected >= 5.0, "{sequence:?} is too rare for a chi-square test");
+            assert!(
+                expected >= 5.0,
+                "{sequence:?} is too rare for a chi-square test"
+            );
             let count = counts.get(sequence).copied().unwrap_or(0);
             (count as f64 - expected).powi(2) / expected
         })

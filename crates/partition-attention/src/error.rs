@@ -31,7 +31,9 @@ pub enum SegmentError {
         len: usize,
     },
     /// Two segments of one sequence share queries.
-    #[error("segments {first} and {second} of sequence {sequence} share query {query}; a query belongs to one segment")]
+    #[error(
+        "segments {first} and {second} of sequence {sequence} share query {query}; a query belongs to one segment"
+    )]
     Overlap {
         /// Index of the sequence in the batch.
         sequence: usize,

@@ -122,8 +122,12 @@ mod tests {
         let layout = GroupLayout::new(groups);
         let values = Tensor::<2, Int>::from_ints([[10, 11, 12, 13, 14], [5, 6, 7, 8, 9]], &device);
         let sorted = layout.sort(values);
-        let expected = Tensor::<2, Int>::from_ints([[11, 13, 14, 10, 12], [5, 6, 7, 8, 9]], &device);
-        sorted.clone().into_data().assert_eq(&expected.into_data(), false);
+        let expected =
+            Tensor::<2, Int>::from_ints([[11, 13, 14, 10, 12], [5, 6, 7, 8, 9]], &device);
+        sorted
+            .clone()
+            .into_data()
+            .assert_eq(&expected.into_data(), false);
 
         let back = layout.unsort(sorted.float().unsqueeze_dim::<3>(2));
         let expected = Tensor::<3>::from_floats(
@@ -142,7 +146,15 @@ mod tests {
         let layout = GroupLayout::new(Tensor::<2, Int>::from_ints([[1, 0, 0, 1, 0]], &device));
         let within = Tensor::<3, Int>::from_ints([[[0, 3, 0, 3], [3, 2, 3, 2]]], &device);
         let across = Tensor::<3, Int>::from_ints([[[0, 3, 3, 2], [3, 2, 0, 3]]], &device);
-        layout.within_groups().table().into_data().assert_eq(&within.into_data(), false);
-        layout.across_groups().table().into_data().assert_eq(&across.into_data(), false);
+        layout
+            .within_groups()
+            .table()
+            .into_data()
+            .assert_eq(&within.into_data(), false);
+        layout
+            .across_groups()
+            .table()
+            .into_data()
+            .assert_eq(&across.into_data(), false);
     }
 }

@@ -38,10 +38,7 @@ pub fn forward<B: Backend>(
         without_keys,
         f64::NEG_INFINITY.into(),
     );
-    (
-        B::float_cast(heads_first::<B>(output), dtype),
-        log_sum_exp,
-    )
+    (B::float_cast(heads_first::<B>(output), dtype), log_sum_exp)
 }
 
 /// The backward pass of [`PartitionAttentionOps`](crate::PartitionAttentionOps).
@@ -75,10 +72,7 @@ pub fn backward<B: Backend>(
     let weights_grad = B::float_matmul(output_grad.clone(), B::float_transpose(value));
     let delta = B::float_sum_dim(B::float_mul(output, output_grad), 3);
     let scores_grad = B::float_mul(weights, B::float_sub(weights_grad, delta));
-    let query_grad = B::float_mul_scalar(
-        B::float_matmul(scores_grad.clone(), key),
-        scale.into(),
-    );
+    let query_grad = B::float_mul_scalar(B::float_matmul(scores_grad.clone(), key), scale.into());
     let key_grad = B::float_mul_scalar(
         B::float_matmul(B::float_transpose(scores_grad), query),
         scale.into(),

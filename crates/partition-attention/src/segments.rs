@@ -72,9 +72,8 @@ impl Segments {
             check_bounds(sequence, segments, query_len, key_len)?;
             check_overlap(sequence, segments)?;
             for s in segments {
-                table.extend(
-                    [s.query_start, s.query_len, s.key_start, s.key_len].map(|x| x as i64),
-                );
+                table
+                    .extend([s.query_start, s.query_len, s.key_start, s.key_len].map(|x| x as i64));
             }
         }
         let data = TensorData::new(table, [sequences.len(), expected, 4]);

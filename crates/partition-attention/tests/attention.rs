@@ -199,7 +199,12 @@ fn strided_inputs_equal_contiguous_ones() {
         let packed: Tensor<5> = Tensor::stack(vec![query.clone(), key.clone(), value.clone()], 2);
         let part = |i: usize| packed.clone().narrow(2, i, 1).squeeze_dim::<4>(2);
         let output = partition_attention(part(0), part(1), part(2), &segments);
-        assert_close("slices of a packed projection", &host(output), &expected, 1e-6);
+        assert_close(
+            "slices of a packed projection",
+            &host(output),
+            &expected,
+            1e-6,
+        );
 
         // Heads before tokens in memory, and features before heads.
         let strided = |x: Tensor<4>| host_round_trip(x.swap_dims(1, 2), &device).swap_dims(1, 2);
@@ -233,7 +238,10 @@ fn half_precision_errs_at_most_twice_as_much_as_a_dense_implementation() {
         let ours = root_mean_square(&run(&problem, &Device::flex(), dtype), &expected);
         let dense = root_mean_square(&dense_output(&problem, round), &expected);
         println!("{dtype:?}: error {ours:.2e}, dense {dense:.2e}");
-        assert!(ours > 0.0 && ours <= 2.0 * dense, "{dtype:?}: {ours:e}, dense {dense:e}");
+        assert!(
+            ours > 0.0 && ours <= 2.0 * dense,
+            "{dtype:?}: {ours:e}, dense {dense:e}"
+        );
     }
 }
 
@@ -251,7 +259,12 @@ fn keys_with_other_heads_are_refused_with_the_numbers() {
 fn values_of_another_length_are_refused_with_the_numbers() {
     let device = Device::flex();
     let segments = segments(&small_problem(), &device);
-    partition_attention(zeros([2, 5, 2, 8]), zeros([2, 4, 2, 8]), zeros([2, 3, 2, 8]), &segments);
+    partition_attention(
+        zeros([2, 5, 2, 8]),
+        zeros([2, 4, 2, 8]),
+        zeros([2, 3, 2, 8]),
+        &segments,
+    );
 }
 
 #[test]
@@ -259,7 +272,12 @@ fn values_of_another_length_are_refused_with_the_numbers() {
 fn segments_of_another_batch_are_refused_with_the_numbers() {
     let device = Device::flex();
     let segments = segments(&small_problem(), &device);
-    partition_attention(zeros([3, 5, 2, 8]), zeros([3, 4, 2, 8]), zeros([3, 4, 2, 8]), &segments);
+    partition_attention(
+        zeros([3, 5, 2, 8]),
+        zeros([3, 4, 2, 8]),
+        zeros([3, 4, 2, 8]),
+        &segments,
+    );
 }
 
 #[test]
@@ -298,7 +316,8 @@ mod gradients {
             ("value", &gradients.value, |p| &mut p.value),
         ];
         for (what, gradient, select) in cases {
-            let differences: Vec<f64> = (0..gradient.len()).map(|i| difference(select, i)).collect();
+            let differences: Vec<f64> =
+                (0..gradient.len()).map(|i| difference(select, i)).collect();
             assert_close(what, gradient, &differences, 1e-8);
         }
     }
@@ -505,7 +524,12 @@ fn problems(max_len: usize) -> impl Strategy<Value = Problem> {
 
 fn run(problem: &Problem, device: &Device, dtype: DType) -> Vec<f64> {
     let [query, key, value] = inputs(problem, device, dtype);
-    host(partition_attention(query, key, value, &segments(problem, device)))
+    host(partition_attention(
+        query,
+        key,
+        value,
+        &segments(problem, device),
+    ))
 }
 
 fn inputs(problem: &Problem, device: &Device, dtype: DType) -> [Tensor<4>; 3] {
@@ -545,7 +569,10 @@ fn dense_output(problem: &Problem, round: &dyn Fn(f64) -> f64) -> Vec<f64> {
     let head_dim = problem.sizes.head_dim;
     let mut output = vec![0.0; problem.query.len()];
     problem.for_each_query(|query, keys, _| {
-        let scores: Vec<f64> = keys.iter().map(|&key| round(problem.score(query, key))).collect();
+        let scores: Vec<f64> = keys
+            .iter()
+            .map(|&key| round(problem.score(query, key)))
+            .collect();
         let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let weights: Vec<f64> = scores.iter().map(|score| (score - max).exp()).collect();
         let sum: f64 = weights.iter().sum();
@@ -560,7 +587,11 @@ fn dense_output(problem: &Problem, round: &dyn Fn(f64) -> f64) -> Vec<f64> {
 }
 
 fn root_mean_square(ours: &[f64], expected: &[f64]) -> f64 {
-    let sum: f64 = ours.iter().zip(expected).map(|(a, b)| (a - b).powi(2)).sum();
+    let sum: f64 = ours
+        .iter()
+        .zip(expected)
+        .map(|(a, b)| (a - b).powi(2))
+        .sum();
     (sum / ours.len() as f64).sqrt()
 }
 
@@ -570,7 +601,10 @@ fn assert_close(what: &str, ours: &[f64], expected: &[f64], tolerance: f64) {
     let mut largest = 0f64;
     for (i, (a, b)) in ours.iter().zip(expected).enumerate() {
         let error = (a - b).abs() / b.abs().max(1.0);
-        assert!(error <= tolerance, "{what}[{i}] is {a}, not {b}: off by {error:e}");
+        assert!(
+            error <= tolerance,
+            "{what}[{i}] is {a}, not {b}: off by {error:e}"
+        );
         largest = largest.max(error);
     }
     println!("{what}: {largest:.1e} of {tolerance:.0e}");

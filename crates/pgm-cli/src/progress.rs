@@ -132,7 +132,8 @@ impl TrainingObserver for TrainingProgress {
                 self.stage("train", n_steps).update(step, n_steps, &message);
             }
             TrainingEvent::Validating { done, total } => {
-                self.stage("validate", total).update(done, total, "sequences");
+                self.stage("validate", total)
+                    .update(done, total, "sequences");
             }
             TrainingEvent::Validated { step, report } => self.note(&format!(
                 "{:>10} step {}: perplexity {:.2} ± {:.2}",

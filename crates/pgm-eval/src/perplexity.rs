@@ -79,8 +79,7 @@ impl Perplexity {
         let n_sequences = self.n_sequences.unwrap_or(available).min(available);
         let mut sums = Vec::with_capacity(n_sequences);
         for start in (0..n_sequences).step_by(self.batch_size) {
-            let indices: Vec<usize> =
-                (start..(start + self.batch_size).min(n_sequences)).collect();
+            let indices: Vec<usize> = (start..(start + self.batch_size).min(n_sequences)).collect();
             let batch = pgm_data::TokenBatch::collect(data, &indices)?;
             sums.extend(self.sequence_sums(model, &batch, start, device)?);
             if !progress(sums.len(), n_sequences) {

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::config::{ConfigError, check_sizes};
 use crate::input::positions;
 use crate::layers::{
-    FeedForward, RotaryAngles, RotaryEmbedding, apply, layer_norm, merge_heads, projection, split_heads,
+    FeedForward, RotaryAngles, RotaryEmbedding, apply, layer_norm, merge_heads, projection,
+    split_heads,
 };
 use crate::partition_transformer::token_embedding;
 

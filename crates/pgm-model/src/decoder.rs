@@ -5,7 +5,8 @@ use partition_attention::{Segments, partition_attention};
 
 use crate::encoder::BlockSizes;
 use crate::layers::{
-    AdaLayerNorm, FeedForward, RotaryAngles, apply, layer_norm, merge_heads, projection, split_heads,
+    AdaLayerNorm, FeedForward, RotaryAngles, apply, layer_norm, merge_heads, projection,
+    split_heads,
 };
 
 /// What the decoder reads from, the same for all its blocks.

@@ -4,7 +4,8 @@ use burn::tensor::{Device, Tensor};
 use partition_attention::{Segments, partition_attention};
 
 use crate::layers::{
-    AdaLayerNorm, FeedForward, RotaryAngles, apply, layer_norm, merge_heads, projection, split_heads,
+    AdaLayerNorm, FeedForward, RotaryAngles, apply, layer_norm, merge_heads, projection,
+    split_heads,
 };
 
 /// Sizes that every block of a network shares.
@@ -59,8 +60,7 @@ impl EncoderBlock {
 
         let normed = attention.modulate(self.norm1.forward(hidden.clone()));
         let [query, key, value] = split_heads(apply(&self.attn_qkv, normed), self.n_heads);
-        let mixed =
-            partition_attention(angles.rotate(query), angles.rotate(key), value, segments);
+        let mixed = partition_attention(angles.rotate(query), angles.rotate(key), value, segments);
         let branch = apply(&self.attn_out, merge_heads(mixed));
         let hidden = hidden + attention.gate(self.dropout.forward(branch));
 

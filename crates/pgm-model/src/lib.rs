@@ -48,10 +48,10 @@ pub mod weights;
 pub use causal_dit::{CausalDit, CausalDitConfig};
 pub use config::ConfigError;
 pub use decoder::{Decoder, DecoderBlock};
+pub use discrete_diffusion::{KnownTokens, QueryPositions};
 pub use dit::{Dit, DitConfig};
 pub use encoder::{Encoder, EncoderBlock};
 pub use group_swap::{GroupSwap, PreQuery, QueryProcessor, QueryProcessorKind};
-pub use discrete_diffusion::{KnownTokens, QueryPositions};
 pub use input::SortedTokens;
 pub use language_model::{LanguageModel, LanguageModelConfig};
 pub use layers::{

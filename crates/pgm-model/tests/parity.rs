@@ -404,7 +404,10 @@ fn check_gradients(expected: &Fixture, tag: &str, model: &PartitionTransformer, 
     let parameters = parameters(model);
     let prefix = format!("{tag}.grad.");
     let wanted = [
-        ("decoder.group_swap.base_embedding", "group_swap.base_embedding"),
+        (
+            "decoder.group_swap.base_embedding",
+            "group_swap.base_embedding",
+        ),
         (
             "decoder.layers.1.attn_kv.weight",
             "decoder.blocks.1.attn_key_value.weight",
@@ -429,7 +432,9 @@ fn check_gradients(expected: &Fixture, tag: &str, model: &PartitionTransformer, 
                 (grad.try_into_vec_as::<f32>().expect("float32"), is_linear)
             }
         };
-        let scale = expected.iter().fold(0f32, |max, &x| max.max(x.abs() as f32));
+        let scale = expected
+            .iter()
+            .fold(0f32, |max, &x| max.max(x.abs() as f32));
         let error = grad
             .iter()
             .zip(&expected)

@@ -474,7 +474,10 @@ mod tests {
     #[test]
     fn unknown_keys_and_impossible_values_are_named() {
         let unknown = with(&["model.d_modle=8"]).unwrap_err().to_string();
-        assert!(unknown.contains("d_modle") && unknown.contains("d_model"), "{unknown}");
+        assert!(
+            unknown.contains("d_modle") && unknown.contains("d_model"),
+            "{unknown}"
+        );
         let zero = with(&["training.batch_size=0"]).unwrap_err().to_string();
         assert_eq!(zero, "`training.batch_size` is 0, wanted at least 1");
         let heads = with(&["model.n_heads=7"]).unwrap_err().to_string();

@@ -145,8 +145,7 @@ impl<'a> Trainer<'a> {
         let (network, ema, step) = match &checkpoint {
             None => {
                 let network = network.fork(&training_device).train();
-                let ema =
-                    (decay > 0.0).then(|| ExponentialMovingAverage::new(&network, decay));
+                let ema = (decay > 0.0).then(|| ExponentialMovingAverage::new(&network, decay));
                 (network, ema, 0)
             }
             Some(checkpoint) => {

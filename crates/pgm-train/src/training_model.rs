@@ -1,6 +1,6 @@
 use burn::module::Module;
-use burn_std::ExecutionError;
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn_std::ExecutionError;
 use burn_train::{ItemLazy, TrainOutput, TrainStep};
 use discrete_diffusion::objectives::{Autoregressive, ComplementMdlm, Mdlm, Pgm};
 use discrete_diffusion::random_streams::{Stream, stream};

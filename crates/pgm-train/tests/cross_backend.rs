@@ -29,10 +29,8 @@ fn logits(run: &LoadedRun, device: &Device) -> Vec<f32> {
     );
     let logits = match &run.network {
         LanguageModel::Partition(network) => {
-            let groups = Tensor::from_ints(
-                [[0, 1, 1, 0, 0, 1, 0, 1], [0, 0, 0, 0, 0, 0, 0, 0]],
-                device,
-            );
+            let groups =
+                Tensor::from_ints([[0, 1, 1, 0, 0, 1, 0, 1], [0, 0, 0, 0, 0, 0, 0, 0]], device);
             network.partition_logits(tokens, groups).logits
         }
         LanguageModel::Masked(network) => network.logits(tokens),
@@ -61,7 +59,11 @@ fn samples(run: &LoadedRun, device: &Device) -> Vec<Vec<u32>> {
 
 #[test]
 fn a_checkpoint_trained_on_flex_gives_the_same_logits_and_samples_elsewhere() {
-    for objective in ["objective.kind=pgm", "objective.kind=mdlm", "objective.kind=ar"] {
+    for objective in [
+        "objective.kind=pgm",
+        "objective.kind=mdlm",
+        "objective.kind=ar",
+    ] {
         let temporary = tempfile::tempdir().unwrap();
         let config = config(
             temporary.path(),
@@ -124,7 +126,11 @@ fn a_few_steps_on_another_backend_give_the_losses_of_flex() {
     for losses in &all {
         assert_eq!(losses.len(), 3);
         for (a, b) in losses.iter().zip(&all[0]) {
-            assert!((a - b).abs() <= 1e-3 * b.abs(), "{losses:?} against {:?}", all[0]);
+            assert!(
+                (a - b).abs() <= 1e-3 * b.abs(),
+                "{losses:?} against {:?}",
+                all[0]
+            );
         }
     }
 }

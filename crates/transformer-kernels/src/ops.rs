@@ -56,7 +56,9 @@ pub(crate) fn composed_tanh_gelu_backward<B: Backend>(
 fn gate<B: Backend>(input: &FloatTensor<B>) -> FloatTensor<B> {
     debug_assert!(input.dtype().is_float(), "GELU is for floats");
     let square = B::float_mul(input.clone(), input.clone());
-    let factor =
-        B::float_add_scalar(B::float_mul_scalar(square, (SCALE * CUBIC).into()), SCALE.into());
+    let factor = B::float_add_scalar(
+        B::float_mul_scalar(square, (SCALE * CUBIC).into()),
+        SCALE.into(),
+    );
     B::sigmoid(B::float_mul(input.clone(), factor))
 }

@@ -22,7 +22,10 @@ impl AutoregressiveSampler {
         request.check(1)?;
         let mut rows = Revealing::new(request, request.bos_token);
         for position in 1..request.seq_len {
-            let prefixes = rows.sequences.iter().map(|row| row.tokens[..position].iter());
+            let prefixes = rows
+                .sequences
+                .iter()
+                .map(|row| row.tokens[..position].iter());
             let logits = denoiser.next_logits(int_rows(prefixes, request.device));
             let last = vec![vec![position - 1]; request.n_sequences];
             let positions = vec![vec![position]; request.n_sequences];

@@ -58,10 +58,7 @@ fn groups(rows: &Revealing, request: &SampleRequest) -> Tensor<2, Int> {
 }
 
 /// Where the network put the rows of some positions.
-fn places(
-    order: Tensor<2, Int>,
-    positions: &[Vec<usize>],
-) -> Result<Vec<Vec<usize>>, SampleError> {
+fn places(order: Tensor<2, Int>, positions: &[Vec<usize>]) -> Result<Vec<Vec<usize>>, SampleError> {
     let seq_len = order.dims()[1];
     let order = order
         .try_into_vec_as::<i64>()

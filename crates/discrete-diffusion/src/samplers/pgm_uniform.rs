@@ -84,7 +84,10 @@ fn known_tokens(
         .collect();
     KnownTokens {
         tokens: int_rows(tokens.iter().map(|row| row.iter()), request.device),
-        positions: int_rows(known.iter().map(|row| row[..n_known].iter()), request.device),
+        positions: int_rows(
+            known.iter().map(|row| row[..n_known].iter()),
+            request.device,
+        ),
         lengths: vec![n_known; request.n_sequences],
     }
 }

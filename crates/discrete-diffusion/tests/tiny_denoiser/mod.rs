@@ -139,7 +139,10 @@ impl PartitionDenoiser for TinyDenoiser {
                 row_known[positions[i][j]] = Some(tokens[i][j]);
             }
             for &position in queries {
-                assert_eq!(row_known[position], None, "position {position} is known already");
+                assert_eq!(
+                    row_known[position], None,
+                    "position {position} is known already"
+                );
                 rows.push(row(&row_known, position));
             }
         }
@@ -185,5 +188,8 @@ fn tensor(
     like: &Tensor<2, Int>,
 ) -> Tensor<3> {
     let values: Vec<f32> = rows.flatten().collect();
-    Tensor::from_data(TensorData::new(values, [batch, seq_len, VOCAB_SIZE]), &like.device())
+    Tensor::from_data(
+        TensorData::new(values, [batch, seq_len, VOCAB_SIZE]),
+        &like.device(),
+    )
 }

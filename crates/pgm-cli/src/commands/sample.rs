@@ -112,7 +112,10 @@ impl SampleArgs {
         for (i, sequence) in generated.sequences.iter().enumerate() {
             let text = run.tokenizer.decode(sequence)?;
             if self.json {
-                println!("{}", serde_json::json!({ "text": text, "tokens": sequence }));
+                println!(
+                    "{}",
+                    serde_json::json!({ "text": text, "tokens": sequence })
+                );
             } else {
                 println!("--- sample {} ---\n{}\n", i + 1, text.trim());
             }

@@ -47,10 +47,12 @@ pub(crate) fn split_heads<const N: usize>(packed: Tensor<3>, n_heads: usize) -> 
     let [batch, seq_len, width] = packed.dims();
     let d_model = width / N;
     std::array::from_fn(|i| {
-        packed
-            .clone()
-            .narrow(2, i * d_model, d_model)
-            .reshape([batch, seq_len, n_heads, d_model / n_heads])
+        packed.clone().narrow(2, i * d_model, d_model).reshape([
+            batch,
+            seq_len,
+            n_heads,
+            d_model / n_heads,
+        ])
     })
 }
 

@@ -77,10 +77,8 @@ mod tests {
         let device = Device::flex();
         let rotary = RotaryEmbedding::new(4, &device);
         let positions = Tensor::<2, Int>::from_ints([[0, 2]], &device);
-        let heads = Tensor::<4>::from_floats(
-            [[[[1.0, 2.0, 3.0, 4.0]], [[1.0, 2.0, 3.0, 4.0]]]],
-            &device,
-        );
+        let heads =
+            Tensor::<4>::from_floats([[[[1.0, 2.0, 3.0, 4.0]], [[1.0, 2.0, 3.0, 4.0]]]], &device);
         let rotated = rotary.angles(positions).rotate(heads);
         // Position 2, frequencies 1 and 0.01: angles 2 and 0.02 for the pairs (1, 3) and (2, 4).
         let (s, c) = (2.0f32.sin(), 2.0f32.cos());

@@ -56,8 +56,14 @@ const SHARED_RENAMES: &[(&str, &str)] = &[
     (r"^sigma_map\.mlp\.2\.", "sigma_embedding.down."),
     (r"\.mlp\.0\.", ".mlp.up."),
     (r"\.mlp\.2\.", ".mlp.down."),
-    (r"blocks\.(\d+)\.adaLN_modulation\.", "blocks.$1.ada_layer_norm.linear."),
-    (r"^output_layer\.adaLN_modulation\.", "output_layer.ada_layer_norm."),
+    (
+        r"blocks\.(\d+)\.adaLN_modulation\.",
+        "blocks.$1.ada_layer_norm.linear.",
+    ),
+    (
+        r"^output_layer\.adaLN_modulation\.",
+        "output_layer.ada_layer_norm.",
+    ),
     (r"^output_layer\.norm_final\.", "output_layer.norm."),
 ];
 
@@ -65,10 +71,22 @@ impl PublishedWeights for PartitionTransformer {
     const RENAMES: &'static [(&'static str, &'static str)] = &[
         (r"^decoder\.group_swap\.", "group_swap."),
         (r"^group_swap\.pre_query_norm\.", "group_swap.norm."),
-        (r"^group_swap\.query_processor\.(weight|bias)$", "group_swap.query_processor.first.$1"),
-        (r"^group_swap\.query_processor\.0\.", "group_swap.query_processor.first."),
-        (r"^group_swap\.query_processor\.2\.", "group_swap.query_processor.second."),
-        (r"^group_swap\.hidden_to_key_value\.", "group_swap.key_value."),
+        (
+            r"^group_swap\.query_processor\.(weight|bias)$",
+            "group_swap.query_processor.first.$1",
+        ),
+        (
+            r"^group_swap\.query_processor\.0\.",
+            "group_swap.query_processor.first.",
+        ),
+        (
+            r"^group_swap\.query_processor\.2\.",
+            "group_swap.query_processor.second.",
+        ),
+        (
+            r"^group_swap\.hidden_to_key_value\.",
+            "group_swap.key_value.",
+        ),
         (r"^group_swap\.output_linear\.", "group_swap.out."),
         (r"^decoder\.layers\.", "decoder.blocks."),
         (r"\.q_norm1\.", ".query_norm."),
@@ -117,7 +135,11 @@ pub fn load_published<M: PublishedWeights + ModuleSnapshot>(
             reason: error.to_string(),
         });
     }
-    let missing: Vec<String> = result.missing.iter().map(|(name, _)| name.clone()).collect();
+    let missing: Vec<String> = result
+        .missing
+        .iter()
+        .map(|(name, _)| name.clone())
+        .collect();
     if !missing.is_empty() {
         return Err(WeightsError::Missing {
             path: shown,

@@ -17,7 +17,11 @@ impl TrainingObserver for Silent {
 
 pub fn config(text_folder: &Path, overrides: &[&str]) -> ExperimentConfig {
     let text = text_folder.join("text.txt");
-    let sentences = ["The whale is white. ", "Call me Ishmael! ", "It was a dark sea; "];
+    let sentences = [
+        "The whale is white. ",
+        "Call me Ishmael! ",
+        "It was a dark sea; ",
+    ];
     let content: String = (0..600).map(|i| sentences[(i * i + i / 7) % 3]).collect();
     std::fs::write(&text, content).expect("the text can be written");
     let toml = format!(
@@ -65,5 +69,12 @@ pub fn run(
     interrupter: Interrupter,
     observer: &mut dyn TrainingObserver,
 ) -> Result<Outcome, TrainError> {
-    Trainer::new(config, folder.clone(), device.clone(), interrupter, observer).run()
+    Trainer::new(
+        config,
+        folder.clone(),
+        device.clone(),
+        interrupter,
+        observer,
+    )
+    .run()
 }
