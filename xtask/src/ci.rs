@@ -33,7 +33,7 @@ enum Step {
     Deny,
     /// The tests on the CPU and on a GPU API
     Test,
-    /// Trains a tiny model for a few steps
+    /// The quick start, cut to 30 steps
     Train,
     /// Draws text from it
     Sample,
@@ -123,8 +123,8 @@ impl Step {
             Self::Train => with_run(&[
                 "xtask",
                 "train",
-                "--config",
-                "configs/smoke.toml",
+                "--set",
+                "training.n_steps=30",
                 "--output",
             ]),
             Self::Sample => with_run(&["xtask", "sample", "--n", "2", "--run"]),
@@ -187,7 +187,7 @@ mod tests {
                 "doc: RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps".to_owned(),
                 "deny: cargo deny check".to_owned(),
                 "test: cargo xtask test --require flex,wgpu".to_owned(),
-                format!("train: cargo xtask train --config configs/smoke.toml --output {run}"),
+                format!("train: cargo xtask train --set training.n_steps=30 --output {run}"),
                 format!("sample: cargo xtask sample --n 2 --run {run}"),
                 format!("eval-ppl: cargo xtask eval-ppl --run {run}"),
             ]
