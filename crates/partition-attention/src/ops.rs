@@ -23,7 +23,7 @@ use crate::reference;
 )]
 pub trait PartitionAttentionOps: Backend {
     /// The differentiable entry: `Autodiff` records [`Self::partition_attention_backward`] for it.
-    #[cfg_attr(all(feature = "cubecl-backend", feature = "fusion"), fusion(default))]
+    #[fusion(default)]
     fn partition_attention(
         query: FloatTensor<Self>,
         key: FloatTensor<Self>,
@@ -35,7 +35,7 @@ pub trait PartitionAttentionOps: Backend {
 
     /// Returns the output, and per query the log of the sum of exponentiated scores
     /// (`-inf` for a query without keys).
-    #[cfg_attr(all(feature = "cubecl-backend", feature = "fusion"), fusion(default))]
+    #[fusion(default)]
     fn partition_attention_forward(
         query: FloatTensor<Self>,
         key: FloatTensor<Self>,
@@ -46,7 +46,7 @@ pub trait PartitionAttentionOps: Backend {
     }
 
     /// Returns the gradients of query, key and value from what the forward pass saved.
-    #[cfg_attr(all(feature = "cubecl-backend", feature = "fusion"), fusion(default))]
+    #[fusion(default)]
     fn partition_attention_backward(
         query: FloatTensor<Self>,
         key: FloatTensor<Self>,

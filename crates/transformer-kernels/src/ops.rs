@@ -14,13 +14,13 @@ pub(crate) const CUBIC: f64 = 0.044_715;
 )]
 pub trait TransformerOps: Backend {
     /// See [`tanh_gelu`](crate::tanh_gelu); any shape.
-    #[cfg_attr(all(feature = "cubecl-backend", feature = "fusion"), fusion(default))]
+    #[fusion(default)]
     fn tanh_gelu(input: FloatTensor<Self>) -> FloatTensor<Self> {
         composed_tanh_gelu::<Self>(input)
     }
 
     /// The gradient of the input; all of one shape.
-    #[cfg_attr(all(feature = "cubecl-backend", feature = "fusion"), fusion(default))]
+    #[fusion(default)]
     fn tanh_gelu_backward(
         input: FloatTensor<Self>,
         output_grad: FloatTensor<Self>,

@@ -1,6 +1,8 @@
 //! Partition attention in float64 loops over host vectors, one query at a time: shares no code with
 //! the crate, and is slow.
 
+#![cfg_attr(not(feature = "autodiff"), allow(dead_code))]
+
 use std::ops::Range;
 
 use partition_attention::Segment;
