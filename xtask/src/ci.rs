@@ -120,13 +120,9 @@ impl Step {
                 .with_variable("RUSTDOCFLAGS", "-D warnings"),
             Self::Deny => CommandLine::cargo(["deny", "check"]),
             Self::Test => CommandLine::cargo(["xtask", "test", "--require", "flex,wgpu"]),
-            Self::Train => with_run(&[
-                "xtask",
-                "train",
-                "--set",
-                "training.n_steps=30",
-                "--output",
-            ]),
+            Self::Train => {
+                with_run(&["xtask", "train", "--set", "training.n_steps=30", "--output"])
+            }
             Self::Sample => with_run(&["xtask", "sample", "--n", "2", "--run"]),
             Self::EvalPpl => with_run(&["xtask", "eval-ppl", "--run"]),
         }

@@ -114,7 +114,10 @@ fn known_tokens_predict_the_rest_as_group_0_predicts_group_1() {
             for (&position, logits) in queries.iter().zip(&logits) {
                 let difference = largest_difference(logits, &expected[position]);
                 largest = largest.max(difference);
-                assert!(difference < TOLERANCE, "{what}: {n_known} known, off by {difference:e}");
+                assert!(
+                    difference < TOLERANCE,
+                    "{what}: {n_known} known, off by {difference:e}"
+                );
             }
         }
     }
@@ -152,9 +155,18 @@ fn padding_of_known_tokens_and_queries_does_not_matter() {
                 row
             };
             let known_tokens: Vec<Vec<usize>> = (0..2)
-                .map(|row| pad(&known[row].iter().map(|&i| tokens[row][i]).collect::<Vec<_>>(), width))
+                .map(|row| {
+                    pad(
+                        &known[row]
+                            .iter()
+                            .map(|&i| tokens[row][i])
+                            .collect::<Vec<_>>(),
+                        width,
+                    )
+                })
                 .collect();
-            let known_positions: Vec<Vec<usize>> = known.iter().map(|row| pad(row, width)).collect();
+            let known_positions: Vec<Vec<usize>> =
+                known.iter().map(|row| pad(row, width)).collect();
             let query_positions: Vec<Vec<usize>> = queries.iter().map(|row| pad(row, 3)).collect();
             let logits = model.forward_known(
                 KnownTokens {
@@ -196,7 +208,11 @@ fn without_the_sinusoid_only_distances_between_positions_matter() {
         tokens.splice(0..0, vec![0; 40]);
         let after = known_logits(&model, &tokens, &shift(&known), &shift(&queries));
         let difference = largest_difference(&before.concat(), &after.concat());
-        assert_eq!(difference < TOLERANCE, is_invariant, "{pre_query:?}: {difference:e}");
+        assert_eq!(
+            difference < TOLERANCE,
+            is_invariant,
+            "{pre_query:?}: {difference:e}"
+        );
     }
 }
 
@@ -209,7 +225,10 @@ fn dit_reads_all_tokens_and_tells_their_positions_apart() {
         let after = dit_logits(&model, &[with_another_token(&tokens, changed)]);
         for position in 0..SEQ_LEN {
             let difference = largest_difference(&before[position], &after[position]);
-            assert!(difference > CHANGE, "{position} hears of token {changed} by {difference:e} only");
+            assert!(
+                difference > CHANGE,
+                "{position} hears of token {changed} by {difference:e} only"
+            );
         }
     }
     // Two tokens that change places are seen by a third.
@@ -233,9 +252,15 @@ fn causal_dit_reads_the_past_only() {
         for position in 0..SEQ_LEN {
             let difference = largest_difference(&before[position], &after[position]);
             if position < changed {
-                assert_eq!(difference, 0.0, "{position} depends on token {changed} behind it");
+                assert_eq!(
+                    difference, 0.0,
+                    "{position} depends on token {changed} behind it"
+                );
             } else {
-                assert!(difference > CHANGE, "{position} hears of token {changed} by {difference:e} only");
+                assert!(
+                    difference > CHANGE,
+                    "{position} hears of token {changed} by {difference:e} only"
+                );
             }
         }
     }
@@ -249,7 +274,10 @@ fn sequences_of_a_batch_do_not_see_each_other() {
     let one = [random_tokens(1), random_tokens(2)];
     let other = [random_tokens(1), random_tokens(3)];
     let (dit, causal) = (dit(), causal_dit());
-    assert_eq!(dit_logits(&dit, &one)[..SEQ_LEN], dit_logits(&dit, &other)[..SEQ_LEN]);
+    assert_eq!(
+        dit_logits(&dit, &one)[..SEQ_LEN],
+        dit_logits(&dit, &other)[..SEQ_LEN]
+    );
     assert_eq!(
         causal_logits(&causal, &one)[..SEQ_LEN],
         causal_logits(&causal, &other)[..SEQ_LEN]
@@ -272,7 +300,10 @@ fn the_first_loss_is_the_entropy_of_a_uniform_guess() {
     let expected = ((VOCAB_SIZE - 1) as f32).ln();
     let check = |what: &str, nll: Tensor<2>| {
         for nll in nll.try_into_vec_as::<f32>().expect("floats") {
-            assert!((nll - expected).abs() < 1e-6, "{what}: {nll} is not {expected}");
+            assert!(
+                (nll - expected).abs() < 1e-6,
+                "{what}: {nll} is not {expected}"
+            );
         }
     };
     let batch = TokenBatch::unpadded(int_tensor(&[random_tokens(1), random_tokens(2)]));
@@ -284,14 +315,25 @@ fn the_first_loss_is_the_entropy_of_a_uniform_guess() {
     let groups: Vec<bool> = (0..2 * SEQ_LEN).map(|i| i % 3 == 0).collect();
     let partition = pgm.partition_with(groups, &times).training();
     // Each side counts half.
-    check("pgm", pgm.token_nll(&model, &batch, &partition).mul_scalar(2.0));
+    check(
+        "pgm",
+        pgm.token_nll(&model, &batch, &partition).mul_scalar(2.0),
+    );
 
     let mdlm = Mdlm::new(MASK).with_weighting(low);
-    let corruption = mdlm.corrupt_with(vec![true; 2 * SEQ_LEN], &times).training();
-    check("mdlm", mdlm.token_nll(&dit_config().init(&device), &batch, &corruption));
+    let corruption = mdlm
+        .corrupt_with(vec![true; 2 * SEQ_LEN], &times)
+        .training();
+    check(
+        "mdlm",
+        mdlm.token_nll(&dit_config().init(&device), &batch, &corruption),
+    );
 
     let model = causal_config().init(&device);
-    check("causal", Autoregressive::new(Some(MASK)).token_nll(&model, &batch));
+    check(
+        "causal",
+        Autoregressive::new(Some(MASK)).token_nll(&model, &batch),
+    );
 }
 
 /// Counted without allocating: Burn's parameters are made on first use.
@@ -331,8 +373,12 @@ fn in_units_of_100_000(n: usize) -> usize {
 /// One of each kind of GroupSwap, with its name.
 fn partition_transformers() -> impl Iterator<Item = (PartitionTransformer, String)> {
     PRE_QUERIES.into_iter().flat_map(|pre_query| {
-        [QueryProcessorKind::Linear, QueryProcessorKind::Mlp4]
-            .map(|kind| (partition_transformer(pre_query, kind), format!("{pre_query:?} {kind:?}")))
+        [QueryProcessorKind::Linear, QueryProcessorKind::Mlp4].map(|kind| {
+            (
+                partition_transformer(pre_query, kind),
+                format!("{pre_query:?} {kind:?}"),
+            )
+        })
     })
 }
 
@@ -413,7 +459,11 @@ fn partition_logits(
     groups: &[usize],
 ) -> Vec<Vec<f32>> {
     let sigma = Tensor::zeros([1], &Device::flex());
-    rows(model.forward(int_tensor(&[tokens.to_vec()]), int_tensor(&[groups.to_vec()]), sigma))
+    rows(model.forward(
+        int_tensor(&[tokens.to_vec()]),
+        int_tensor(&[groups.to_vec()]),
+        sigma,
+    ))
 }
 
 /// Logits of some positions of one sequence from the tokens at others.
@@ -477,7 +527,10 @@ fn with_another_token(tokens: &[usize], position: usize) -> Vec<usize> {
 
 fn int_tensor(rows: &[Vec<usize>]) -> Tensor<2, Int> {
     let values: Vec<i64> = rows.iter().flatten().map(|&x| x as i64).collect();
-    Tensor::from_data(TensorData::new(values, [rows.len(), rows[0].len()]), &Device::flex())
+    Tensor::from_data(
+        TensorData::new(values, [rows.len(), rows[0].len()]),
+        &Device::flex(),
+    )
 }
 
 fn host_ints(tensor: Tensor<2, Int>) -> Vec<Vec<usize>> {
