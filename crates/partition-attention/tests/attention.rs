@@ -310,7 +310,9 @@ mod gradients {
             (above - loss(&shifted)) / (2.0 * STEP)
         };
         let gradients = problem.gradients(&output_grad);
-        let cases: [(&str, &[f64], fn(&mut Problem) -> &mut Vec<f64>); 3] = [
+        /// One of the inputs, to be changed.
+        type Values = fn(&mut Problem) -> &mut Vec<f64>;
+        let cases: [(&str, &[f64], Values); 3] = [
             ("query", &gradients.query, |p| &mut p.query),
             ("key", &gradients.key, |p| &mut p.key),
             ("value", &gradients.value, |p| &mut p.value),

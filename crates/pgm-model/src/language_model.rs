@@ -10,6 +10,10 @@ use crate::{
 /// The network of any of the three families, for code that trains, evaluates and samples all of
 /// them.
 #[derive(Module, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a program holds a model or two, never many"
+)]
 pub enum LanguageModel {
     /// A partition generative model.
     Partition(PartitionTransformer),

@@ -220,7 +220,7 @@ fn without_the_sinusoid_only_distances_between_positions_matter() {
 fn dit_reads_all_tokens_and_tells_their_positions_apart() {
     let model = dit();
     let tokens = random_tokens(1);
-    let before = dit_logits(&model, &[tokens.clone()]);
+    let before = dit_logits(&model, std::slice::from_ref(&tokens));
     for changed in 0..SEQ_LEN {
         let after = dit_logits(&model, &[with_another_token(&tokens, changed)]);
         for position in 0..SEQ_LEN {
@@ -246,7 +246,7 @@ fn dit_reads_all_tokens_and_tells_their_positions_apart() {
 fn causal_dit_reads_the_past_only() {
     let model = causal_dit();
     let tokens = random_tokens(1);
-    let before = causal_logits(&model, &[tokens.clone()]);
+    let before = causal_logits(&model, std::slice::from_ref(&tokens));
     for changed in 0..SEQ_LEN {
         let after = causal_logits(&model, &[with_another_token(&tokens, changed)]);
         for position in 0..SEQ_LEN {

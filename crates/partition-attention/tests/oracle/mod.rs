@@ -102,10 +102,10 @@ impl Problem {
             let mean: f64 = weights.iter().zip(&weight_grads).map(|(w, g)| w * g).sum();
             for ((&key, weight), weight_grad) in keys.iter().zip(weights).zip(&weight_grads) {
                 let score_grad = weight * (weight_grad - mean) * scale;
-                for d in 0..self.sizes.head_dim {
+                for (d, grad) in grad.iter().enumerate() {
                     gradients.query[query + d] += score_grad * self.key[key + d];
                     gradients.key[key + d] += score_grad * self.query[query + d];
-                    gradients.value[key + d] += weight * grad[d];
+                    gradients.value[key + d] += weight * grad;
                 }
             }
         });

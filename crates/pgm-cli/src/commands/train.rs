@@ -22,7 +22,7 @@ use crate::{format, interrupt};
 pub struct TrainArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Folder of the run [default: runs/<name>-<objective>]
+    /// Folder of the run [default: runs/NAME-OBJECTIVE]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
     /// Delete the run that is in the folder and start anew
