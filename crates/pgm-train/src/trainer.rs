@@ -129,10 +129,11 @@ impl<'a> Trainer<'a> {
         let network_config = config
             .model
             .network(config.objective.kind, setting.vocab_size);
-        // Initial weights are drawn on the CPU, so that every backend starts from the same ones.
+        // Initial weights are drawn on the CPU, so that every backend starts from the same ones, and
+        // at once: Burn would draw each when it is first used, behind other random numbers.
         let cpu = Device::flex();
         cpu.seed(config.seed);
-        let network = network_config.init(&cpu);
+        let network = network_config.init(&cpu).materialize();
         let n_parameters = network.num_params();
         let mut optimizer = AdamConfig::new()
             .with_beta_1(config.optimizer.beta_1)

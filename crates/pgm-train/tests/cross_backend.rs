@@ -2,6 +2,8 @@
 
 mod tiny_run;
 
+use std::sync::{Mutex, PoisonError};
+
 use burn::tensor::{Device, Int, Tensor};
 use burn_train::Interrupter;
 use discrete_diffusion::{CausalDenoiser, PartitionDenoiser, SequenceDenoiser};
@@ -12,6 +14,10 @@ use tiny_run::{Silent, config, run};
 
 /// Absolute, on logits of a few units; both sides compute in float32.
 const TOLERANCE: f32 = 1e-3;
+
+/// Weights and dropout are drawn from the device's generator, which all threads share: one test at
+/// a time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// The backends of this build besides the one that trains.
 fn other_devices() -> Vec<Device> {
@@ -59,6 +65,7 @@ fn samples(run: &LoadedRun, device: &Device) -> Vec<Vec<u32>> {
 
 #[test]
 fn a_checkpoint_trained_on_flex_gives_the_same_logits_and_samples_elsewhere() {
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     for objective in [
         "objective.kind=pgm",
         "objective.kind=mdlm",
@@ -98,6 +105,7 @@ fn a_checkpoint_trained_on_flex_gives_the_same_logits_and_samples_elsewhere() {
 
 #[test]
 fn a_few_steps_on_another_backend_give_the_losses_of_flex() {
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     use pgm_train::{MetricRecord, MetricsLog};
 
     let temporary = tempfile::tempdir().unwrap();
