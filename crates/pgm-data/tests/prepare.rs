@@ -219,6 +219,26 @@ fn splits_that_leave_a_side_empty_leave_no_folder_that_looks_finished() {
 }
 
 #[test]
+fn as_many_validation_documents_as_there_are_is_refused_with_both_numbers() {
+    let root = tempfile::tempdir().unwrap();
+    let mut config = config(root.path());
+    for n_kept in [3, 7] {
+        config.validation = ValidationSplit::Documents(n_kept);
+        let error = run(&config).unwrap_err().to_string();
+        assert!(error.contains(&format!("documents = {n_kept}")), "{error}");
+        assert!(error.contains("of 3 documents"), "{error}");
+        assert!(!config.output.exists());
+    }
+    config.validation = ValidationSplit::Documents(2);
+    let (data, _) = run(&config).unwrap();
+    assert_eq!(text(&data, data.train()), [novel("albatross")]);
+    assert_eq!(
+        text(&data, data.validation()),
+        [novel("squid"), novel("whale")]
+    );
+}
+
+#[test]
 fn configurations_refuse_misspelt_keys() {
     let toml =
         "inputs = ['a']\ntokenizer = 'bpe-512'\nvalidation = { fraction = 0.1 }\noutput = 'b'\n";

@@ -1,7 +1,7 @@
 use std::time::Instant;
 
 use burn::data::dataset::Dataset;
-use burn::module::Module;
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{AdamConfig, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
 use burn_train::{Interrupter, TrainOutput, TrainStep};
@@ -130,10 +130,11 @@ impl<'a> Trainer<'a> {
             .model
             .network(config.objective.kind, setting.vocab_size);
         // Initial weights are drawn on the CPU, so that every backend starts from the same ones, and
-        // at once: Burn would draw each when it is first used, behind other random numbers.
+        // at once.
         let cpu = Device::flex();
         cpu.seed(config.seed);
-        let network = network_config.init(&cpu).materialize();
+        let network = network_config.init(&cpu);
+        network.visit(&mut DrawNow);
         let n_parameters = network.num_params();
         let mut optimizer = AdamConfig::new()
             .with_beta_1(config.optimizer.beta_1)
@@ -451,4 +452,14 @@ fn read_scalar(tensor: Tensor<1>) -> Result<f64, TrainError> {
             reason: error.to_string(),
         })?;
     Ok(values[0] as f64)
+}
+
+/// Makes Burn draw initial weights now: it draws each when it is first used, on the device where
+/// the module is by then.
+struct DrawNow;
+
+impl ModuleVisitor for DrawNow {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        param.val();
+    }
 }

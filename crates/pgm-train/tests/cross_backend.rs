@@ -2,12 +2,14 @@
 
 mod tiny_run;
 
+use std::sync::{Mutex, PoisonError};
+
 use burn::tensor::{Device, Int, Tensor};
 use burn_train::Interrupter;
 use discrete_diffusion::{CausalDenoiser, PartitionDenoiser, SequenceDenoiser};
 use pgm_eval::Generator;
 use pgm_model::LanguageModel;
-use pgm_train::{LoadedRun, RunFolder, WeightsChoice};
+use pgm_train::{LoadedRun, MetricRecord, MetricsLog, RunFolder, WeightsChoice};
 use tiny_run::{Silent, config, run};
 
 /// Absolute, on logits of a few units; both sides compute in float32.
@@ -57,8 +59,51 @@ fn samples(run: &LoadedRun, device: &Device) -> Vec<Vec<u32>> {
     generated.sequences
 }
 
+/// Of every step.
+fn losses(folder: &RunFolder) -> Vec<f64> {
+    let records = MetricsLog::read(&folder.metrics()).expect("metrics");
+    let loss = |record: &MetricRecord| match record {
+        MetricRecord::Train { loss, .. } => Some(*loss),
+        MetricRecord::Validation { .. } => None,
+    };
+    records.iter().filter_map(loss).collect()
+}
+
+/// Tests of this file run one after the other: the generator of a device is the process's.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+#[test]
+fn a_few_steps_elsewhere_give_the_losses_of_flex() {
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let temporary = tempfile::tempdir().unwrap();
+    let overrides = [
+        "training.n_steps=5",
+        "model.dropout=0",
+        "sampling.n_sequences=0",
+    ];
+    let mut expected = Vec::new();
+    for (i, device) in other_devices().iter().enumerate() {
+        let folder = RunFolder::new(temporary.path().join(format!("run-{i}")));
+        let config = config(temporary.path(), &overrides);
+        run(config, &folder, device, Interrupter::new(), &mut Silent).unwrap();
+        let losses = losses(&folder);
+        assert_eq!(losses.len(), 5);
+        if i == 0 {
+            expected = losses.clone();
+        }
+        println!("{device:?}: {losses:?}");
+        for (loss, wanted) in losses.iter().zip(&expected) {
+            assert!(
+                (loss - wanted).abs() <= 1e-3 * wanted.abs(),
+                "{losses:?} against {expected:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_checkpoint_trained_on_flex_gives_the_same_logits_and_samples_elsewhere() {
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     for objective in [
         "objective.kind=pgm",
         "objective.kind=mdlm",
