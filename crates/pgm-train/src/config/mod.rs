@@ -1,0 +1,189 @@
+mod data;
+mod model;
+mod optimizer;
+mod overrides;
+mod sampling;
+mod training;
+
+pub use data::DataSection;
+pub use model::{ModelSection, ObjectiveKind, ObjectiveSection};
+pub use optimizer::OptimizerSection;
+pub use sampling::SamplingSection;
+pub use training::{EvaluationSection, TrainingSection};
+
+use overrides::apply_override;
+use serde::{Deserialize, Serialize};
+
+use crate::TrainError;
+
+/// A training run. Tables and keys that are left out take their defaults; unknown ones are refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExperimentConfig {
+    /// Names the folder of the run.
+    pub name: String,
+    /// Seed of all random numbers.
+    #[serde(default = "default_seed")]
+    pub seed: u64,
+    /// The text.
+    pub data: DataSection,
+    /// What is learned.
+    #[serde(default)]
+    pub objective: ObjectiveSection,
+    /// Sizes of the network.
+    #[serde(default)]
+    pub model: ModelSection,
+    /// Adam and what goes with it.
+    #[serde(default)]
+    pub optimizer: OptimizerSection,
+    /// Steps, batches and checkpoints.
+    #[serde(default)]
+    pub training: TrainingSection,
+    /// Validation perplexity.
+    #[serde(default)]
+    pub evaluation: EvaluationSection,
+    /// Samples drawn in the end.
+    #[serde(default)]
+    pub sampling: SamplingSection,
+}
+
+fn default_seed() -> u64 {
+    1
+}
+
+impl ExperimentConfig {
+    /// Reads and checks a configuration; `overrides` are `table.key=value` and win.
+    ///
+    /// # Errors
+    /// When it is not TOML, a key is not known, or a value cannot be used.
+    pub fn from_toml(text: &str, overrides: &[String]) -> Result<Self, TrainError> {
+        let refuse = |reason: String| TrainError::Config { reason };
+        let config: Self = if overrides.is_empty() {
+            toml::from_str(text).map_err(|error| refuse(error.to_string()))?
+        } else {
+            let mut table: toml::Table =
+                toml::from_str(text).map_err(|error| refuse(error.to_string()))?;
+            for setting in overrides {
+                apply_override(&mut table, setting).map_err(refuse)?;
+            }
+            let text = toml::to_string(&table).map_err(|error| refuse(error.to_string()))?;
+            toml::from_str(&text).map_err(|error| refuse(error.to_string()))?
+        };
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The configuration with every default written out.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("a configuration has a TOML form")
+    }
+
+    /// # Errors
+    /// When a value cannot be used.
+    pub fn validate(&self) -> Result<(), TrainError> {
+        let value = |key, value: String, wanted| Err(TrainError::Value { key, value, wanted });
+        let counts = [
+            ("training.batch_size", self.training.batch_size),
+            ("training.log_every", self.training.log_every),
+            ("training.checkpoint_every", self.training.checkpoint_every),
+            ("training.keep_checkpoints", self.training.keep_checkpoints),
+            ("evaluation.every", self.evaluation.every),
+            ("evaluation.n_sequences", self.evaluation.n_sequences),
+            ("evaluation.n_draws", self.evaluation.n_draws),
+            ("evaluation.batch_size", self.evaluation.batch_size),
+            ("sampling.n_steps", self.sampling.n_steps),
+        ];
+        if let Some((key, _)) = counts.iter().find(|(_, count)| *count == 0) {
+            return value(key, "0".into(), "at least 1");
+        }
+        if self.data.seq_len < 4 {
+            return value(
+                "data.seq_len",
+                self.data.seq_len.to_string(),
+                "at least 4: BOS, EOS and two tokens of text",
+            );
+        }
+        if self.name.is_empty() || self.name.contains(['/', '\\']) {
+            return value(
+                "name",
+                format!("`{}`", self.name),
+                "a name without slashes; it becomes a folder's name",
+            );
+        }
+        let rate = self.optimizer.learning_rate;
+        if !(rate.is_finite() && rate > 0.0) {
+            return value("optimizer.learning_rate", rate.to_string(), "above 0");
+        }
+        if !(0.0..1.0).contains(&self.optimizer.ema_decay) {
+            return value(
+                "optimizer.ema_decay",
+                self.optimizer.ema_decay.to_string(),
+                "at least 0 and below 1",
+            );
+        }
+        let temperature = self.sampling.temperature;
+        if !(temperature.is_finite() && temperature >= 0.0) {
+            return value(
+                "sampling.temperature",
+                temperature.to_string(),
+                "0 or above",
+            );
+        }
+        self.data.tokenizer.validate()?;
+        self.data.validation.validate()?;
+        self.model.network(self.objective.kind, 2).validate()?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINIMAL: &str = r#"
+        name = "x"
+        [data]
+        inputs = ["a.txt"]
+        tokenizer = "gpt2"
+        seq_len = 16
+    "#;
+
+    fn with(overrides: &[&str]) -> Result<ExperimentConfig, TrainError> {
+        let overrides: Vec<String> = overrides.iter().map(|s| s.to_string()).collect();
+        ExperimentConfig::from_toml(MINIMAL, &overrides)
+    }
+
+    #[test]
+    fn defaults_are_the_published_settings() {
+        let config = with(&[]).unwrap();
+        assert_eq!(config.optimizer.learning_rate, 3e-4);
+        assert_eq!(config.optimizer.learning_rate_at(0), 0.0);
+        assert_eq!(config.optimizer.learning_rate_at(1250), 1.5e-4);
+        assert_eq!(config.optimizer.learning_rate_at(9999), 3e-4);
+        assert_eq!(config.training.batch_size, 512);
+    }
+
+    #[test]
+    fn overrides_win_and_create_tables() {
+        let config = with(&["objective.kind=mdlm", "training.n_steps=7"]).unwrap();
+        assert_eq!(config.objective.kind, ObjectiveKind::Mdlm);
+        assert_eq!(config.training.n_steps, 7);
+        let again = ExperimentConfig::from_toml(&config.to_toml(), &[]).unwrap();
+        assert_eq!(again, config);
+    }
+
+    #[test]
+    fn unknown_keys_and_impossible_values_are_named() {
+        let unknown = with(&["model.d_modle=8"]).unwrap_err().to_string();
+        assert!(
+            unknown.contains("d_modle") && unknown.contains("d_model"),
+            "{unknown}"
+        );
+        let zero = with(&["training.batch_size=0"]).unwrap_err().to_string();
+        assert_eq!(zero, "`training.batch_size` is 0, wanted at least 1");
+        let heads = with(&["model.n_heads=7"]).unwrap_err().to_string();
+        assert!(heads.contains("`n_heads` 7"), "{heads}");
+        let objective = with(&["objective.kind=gan"]).unwrap_err().to_string();
+        assert!(objective.contains("complement-mdlm"), "{objective}");
+    }
+}
