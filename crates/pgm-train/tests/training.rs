@@ -4,7 +4,9 @@ mod tiny_run;
 
 use burn::tensor::Device;
 use burn_train::Interrupter;
-use pgm_train::{MetricRecord, MetricsLog, Outcome, RunFolder, TrainError, WeightsChoice};
+use pgm_train::{
+    CheckpointChoice, MetricRecord, MetricsLog, Outcome, RunFolder, TrainError, WeightsChoice,
+};
 use tiny_run::{Silent, config, run};
 
 fn losses(folder: &RunFolder) -> Vec<(usize, f64)> {
@@ -83,7 +85,11 @@ fn old_checkpoints_are_deleted_and_the_last_one_is_the_end() {
         .collect();
     assert_eq!(steps, [6, 8]);
     let loaded = folder
-        .load(WeightsChoice::Average, &Device::flex())
+        .load(
+            CheckpointChoice::Last,
+            WeightsChoice::Average,
+            &Device::flex(),
+        )
         .unwrap();
     assert_eq!(loaded.step, 8);
 }
@@ -131,7 +137,11 @@ fn a_diverging_run_stops_and_names_the_last_good_checkpoint() {
 fn a_folder_without_a_run_is_refused_with_the_way_out() {
     let temporary = tempfile::tempdir().unwrap();
     let error = RunFolder::new(temporary.path())
-        .load(WeightsChoice::Average, &Device::flex())
+        .load(
+            CheckpointChoice::Last,
+            WeightsChoice::Average,
+            &Device::flex(),
+        )
         .unwrap_err();
     assert!(error.to_string().contains("train first"), "{error}");
 }

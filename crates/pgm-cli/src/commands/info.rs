@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use clap::Args;
 use pgm_data::{Tokenizer, TokenizerSpec};
-use pgm_train::{ExperimentConfig, RunFolder, WeightsChoice, vocabulary};
+use pgm_train::{CheckpointChoice, ExperimentConfig, RunFolder, WeightsChoice, vocabulary};
 
 use super::config_args::ConfigArgs;
 use crate::format;
@@ -25,7 +25,11 @@ impl InfoArgs {
     pub fn run(self) -> Result<ExitCode> {
         match &self.run {
             Some(path) => {
-                let run = RunFolder::new(path).load(WeightsChoice::Raw, &Device::flex())?;
+                let run = RunFolder::new(path).load(
+                    CheckpointChoice::Last,
+                    WeightsChoice::Raw,
+                    &Device::flex(),
+                )?;
                 println!("run          {}", path.display());
                 println!("checkpoint   step {}", format::count(run.step));
                 println!(

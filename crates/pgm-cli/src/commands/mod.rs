@@ -2,6 +2,7 @@ mod config_args;
 mod eval_ppl;
 mod info;
 mod prepare_data;
+mod run_args;
 mod sample;
 mod train;
 
