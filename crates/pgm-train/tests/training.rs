@@ -65,36 +65,6 @@ fn every_objective_starts_at_a_uniform_guess_and_learns() {
 }
 
 #[test]
-fn old_checkpoints_are_deleted_and_the_last_one_is_the_end() {
-    let temporary = tempfile::tempdir().unwrap();
-    let overrides = ["training.checkpoint_every=2", "training.keep_checkpoints=2"];
-    let config = config(temporary.path(), &overrides);
-    let folder = RunFolder::new(temporary.path().join("run"));
-    run(
-        config,
-        &folder,
-        &Device::flex(),
-        Interrupter::new(),
-        &mut Silent,
-    )
-    .unwrap();
-    let steps: Vec<usize> = pgm_train::Checkpoint::list(&folder.checkpoints())
-        .unwrap()
-        .iter()
-        .map(|checkpoint| checkpoint.step)
-        .collect();
-    assert_eq!(steps, [6, 8]);
-    let loaded = folder
-        .load(
-            CheckpointChoice::Last,
-            WeightsChoice::Average,
-            &Device::flex(),
-        )
-        .unwrap();
-    assert_eq!(loaded.step, 8);
-}
-
-#[test]
 fn another_configuration_in_the_same_folder_is_refused() {
     let temporary = tempfile::tempdir().unwrap();
     let folder = RunFolder::new(temporary.path().join("run"));
@@ -104,7 +74,7 @@ fn another_configuration_in_the_same_folder_is_refused() {
     let second = config(temporary.path(), &["model.d_model=32"]);
     let error = run(second, &folder, &device, Interrupter::new(), &mut Silent).unwrap_err();
     assert!(
-        matches!(&error, TrainError::OtherRun { key, .. } if key == "model"),
+        matches!(&error, TrainError::OtherRun { key, .. } if key == "model.d_model"),
         "{error}"
     );
 }
