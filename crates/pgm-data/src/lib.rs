@@ -27,6 +27,7 @@
 //!     tokenizer: "bpe-300".parse()?,
 //!     validation: ValidationSplit::Fraction(0.1),
 //!     split: DocumentSplit::File,
+//!     text_field: "text".to_owned(),
 //!     output,
 //! };
 //! let data = prepare(&config, &mut |_progress| {})?;
@@ -45,6 +46,8 @@
 //! | file | content |
 //! | --- | --- |
 //! | `*.txt` (read) | UTF-8 text, with or without a byte order mark; see [`DocumentSplit`] |
+//! | `*.jsonl` (read) | one JSON object a line, each a document; its text is the field [`PrepareConfig::text_field`] |
+//! | `*.txt.gz`, `*.jsonl.gz`, `*.txt.zst`, `*.jsonl.zst` (read) | the same, compressed; members and frames are joined |
 //! | `tokenizer.json` (read, written) | the format of Hugging Face's `tokenizers` |
 //! | `train.tok`, `validation.tok` (read, written) | [`TokenShard`]: a header of 128 bytes (`PGMSHARD`, format version, bytes a token, vocabulary size, tokens, documents, the tokenizer's fingerprint, SHA-256), the tokens with 2 bytes each (4 above 65536 ids), the end of each document with 8 bytes; all little-endian |
 //! | `manifest.json` (read, written) | [`Manifest`]: sources with sizes and hashes, settings, counts; its presence says that a folder is complete |
@@ -59,22 +62,29 @@ mod byte_level;
 mod checksum;
 mod corpus;
 mod document_split;
+mod documents;
 mod error;
 mod gpt2_bpe;
+mod json_lines;
 mod manifest;
 mod packed_dataset;
 mod prepare;
+mod prepare_lock;
 mod prepared_data;
 mod shard_header;
 mod shard_writer;
 mod shuffled_batches;
 mod special_tokens;
+mod text_format;
 mod text_pieces;
+mod text_reader;
 mod token_batch;
 mod token_shard;
 mod tokenizer;
 mod tokenizer_spec;
+mod training_text;
 mod validation_split;
+mod zstd_reader;
 
 pub use atomic_file::write_file;
 pub use corpus::Corpus;
