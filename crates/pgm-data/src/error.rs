@@ -243,6 +243,14 @@ pub enum DataError {
         /// The data set's answer.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// A thread that makes batches has ended.
+    #[error("the batch of step {step} was not made: {reason}")]
+    BatchWorker {
+        /// The optimizer step.
+        step: u64,
+        /// What the thread said.
+        reason: String,
+    },
 }
 
 impl DataError {

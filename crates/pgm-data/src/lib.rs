@@ -5,8 +5,9 @@
 //!   `tokenizer.json`. [`TokenizerSpec`] names one in a configuration.
 //! - [`prepare`] reads text files once and writes [`TokenShard`]s for training and validation; a second call
 //!   with the same text opens what is there. [`PreparedData`] is such a folder.
-//! - [`PackedDataset`] cuts a shard into rows of one length (a `burn_dataset::Dataset`), [`ShuffledBatches`]
-//!   says which rows a training step sees, and [`TokenBatch`] collects them.
+//! - [`Packing`] makes rows of one length of a shard (a `burn_dataset::Dataset`), documents one behind the other or
+//!   one a row, [`ShuffledBatches`] says which rows a training step sees, [`TokenBatch`] collects them, and
+//!   [`BatchPrefetcher`] does so ahead of time in threads of its own.
 //!
 //! Nothing here prints, needs a device or opens the network; warnings go through `tracing`.
 //!
@@ -15,8 +16,7 @@
 //! ```
 //! use burn_dataset::Dataset;
 //! use pgm_data::{
-//!     DocumentSplit, PackedDataset, PackingConfig, PrepareConfig, ShuffledBatches, TokenBatch,
-//!     ValidationSplit, prepare,
+//!     DocumentSplit, Packing, PrepareConfig, ShuffledBatches, TokenBatch, ValidationSplit, prepare,
 //! };
 //!
 //! # let folder = tempfile::tempdir()?;
@@ -32,8 +32,7 @@
 //! };
 //! let data = prepare(&config, &mut |_progress| {})?;
 //!
-//! let packing = PackingConfig::for_tokenizer(data.tokenizer());
-//! let rows = PackedDataset::new(data.train().clone(), 32, packing)?;
+//! let rows = Packing::Concatenated.rows(data.train().clone(), 32, data.tokenizer())?;
 //! let batches = ShuffledBatches::new(rows.len(), 4, 42)?;
 //! let batch = TokenBatch::collect(&rows, &batches.indices(0))?;
 //! assert_eq!((batch.batch_size, batch.seq_len), (4, 32));
@@ -57,6 +56,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod atomic_file;
+mod batch_prefetcher;
 mod bpe_training;
 mod byte_level;
 mod checksum;
@@ -68,6 +68,8 @@ mod gpt2_bpe;
 mod json_lines;
 mod manifest;
 mod packed_dataset;
+mod packing;
+mod padded_dataset;
 mod prepare;
 mod prepare_lock;
 mod prepared_data;
@@ -87,11 +89,14 @@ mod validation_split;
 mod zstd_reader;
 
 pub use atomic_file::write_file;
+pub use batch_prefetcher::BatchPrefetcher;
 pub use corpus::Corpus;
 pub use document_split::DocumentSplit;
 pub use error::DataError;
 pub use manifest::{Manifest, ShardRecord, SourceRecord};
-pub use packed_dataset::{PackedDataset, PackingConfig, TokenSequence};
+pub use packed_dataset::{PackedDataset, TokenSequence};
+pub use packing::{Packing, PackingConfig, TokenDataset};
+pub use padded_dataset::PaddedDataset;
 pub use prepare::{PrepareConfig, PrepareProgress, prepare};
 pub use prepared_data::PreparedData;
 pub use shard_writer::ShardWriter;

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Instant;
 
 use burn::data::dataset::Dataset;
@@ -6,7 +7,7 @@ use burn::optim::{AdamConfig, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
 use burn_train::{Interrupter, TrainOutput, TrainStep};
 use discrete_diffusion::random_streams::{Stream, stream};
-use pgm_data::{PackedDataset, PackingConfig, PreparedData, ShuffledBatches, TokenBatch, prepare};
+use pgm_data::{BatchPrefetcher, PreparedData, ShuffledBatches, TokenBatch, TokenDataset, prepare};
 use pgm_eval::{EvalError, Generator, Perplexity, PerplexityReport, Throughput};
 use pgm_model::LanguageModel;
 use rand::Rng;
@@ -54,9 +55,8 @@ struct Progress {
 
 /// What does not.
 struct Setting {
-    train: PackedDataset,
-    validation: PackedDataset,
-    batches: ShuffledBatches,
+    train: TokenDataset,
+    validation: TokenDataset,
     data: PreparedData,
     vocab_size: usize,
     mask_token: usize,
@@ -107,17 +107,13 @@ impl<'a> Trainer<'a> {
         let data = prepare(&prepare_config, &mut |event| {
             observer.on_event(TrainingEvent::Preparing(event));
         })?;
-        self.folder.save_tokenizer(data.tokenizer())?;
-        let packing = PackingConfig::for_tokenizer(data.tokenizer());
-        let seq_len = config.data.seq_len;
-        let train = PackedDataset::new(data.train().clone(), seq_len, packing)?;
-        let validation = PackedDataset::new(data.validation().clone(), seq_len, packing)?;
-        let batches = ShuffledBatches::new(train.len(), config.training.batch_size, config.seed)?;
+        self.folder.save_tokenizer(&data)?;
+        let train = config.data.rows(data.train(), data.tokenizer())?;
+        let validation = config.data.rows(data.validation(), data.tokenizer())?;
         let (vocab_size, mask_token) = vocabulary(data.tokenizer());
         Ok(Setting {
             train,
             validation,
-            batches,
             data,
             vocab_size,
             mask_token,
@@ -194,6 +190,7 @@ impl<'a> Trainer<'a> {
         let n_steps = self.config.training.n_steps;
         let tokens_per_step = self.config.training.batch_size * self.config.data.seq_len;
         let mut clock = Throughput::start(progress.step, n_steps);
+        let mut batches = self.batches(setting, progress.step)?;
         let mut losses: Vec<Tensor<1>> = Vec::new();
         let mut last_saved = progress.step;
         while progress.step < n_steps {
@@ -203,7 +200,8 @@ impl<'a> Trainer<'a> {
                 }
                 return Ok(false);
             }
-            let (loss, grad_norm) = self.step(setting, progress)?;
+            let (index, batch) = batches.next_batch()?;
+            let (loss, grad_norm) = self.step(index, &batch, progress);
             losses.push(loss);
             let step = progress.step;
             let training = &self.config.training;
@@ -248,21 +246,34 @@ impl<'a> Trainer<'a> {
         Ok(true)
     }
 
-    /// One optimizer step; returns the loss and the norm of the gradient, still on the device.
+    /// The batches from optimizer step `first_step` on.
+    fn batches(&self, setting: &Setting, first_step: usize) -> Result<BatchPrefetcher, TrainError> {
+        let config = &self.config;
+        let rows = setting.train.clone();
+        let batches = ShuffledBatches::new(rows.len(), config.training.batch_size, config.seed)?;
+        let n_workers = config.data.workers;
+        Ok(BatchPrefetcher::new(
+            Arc::new(rows),
+            batches,
+            first_step as u64,
+            n_workers,
+        ))
+    }
+
+    /// Optimizer step `index`; returns the loss and the norm of the gradient, still on the device.
     fn step(
         &self,
-        setting: &Setting,
+        index: u64,
+        host: &TokenBatch,
         progress: &mut Progress,
-    ) -> Result<(Tensor<1>, Tensor<1>), TrainError> {
+    ) -> (Tensor<1>, Tensor<1>) {
         let config = &self.config;
         let device = self.device.clone().autodiff();
-        let index = progress.step as u64;
         // Dropout draws from the device's generator; its seed too follows from the step alone.
         device.seed(stream(config.seed, Stream::Device, index).next_u64());
-        let host = TokenBatch::collect(&setting.train, &setting.batches.indices(index))?;
         let batch = progress
             .model
-            .training_batch(&host, config.seed, index, &device);
+            .training_batch(host, config.seed, index, &device);
         let TrainOutput {
             grads,
             item: StepLoss(loss),
@@ -279,7 +290,7 @@ impl<'a> Trainer<'a> {
             ema.update(&progress.model.network);
         }
         progress.step += 1;
-        Ok((loss, norm))
+        (loss, norm)
     }
 
     fn mean_loss(&self, losses: Vec<Tensor<1>>, step: usize) -> Result<f64, TrainError> {

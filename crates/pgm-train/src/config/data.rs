@@ -1,6 +1,9 @@
 use std::path::PathBuf;
 
-use pgm_data::{Corpus, DocumentSplit, PrepareConfig, TokenizerSpec, ValidationSplit};
+use pgm_data::{
+    Corpus, DataError, DocumentSplit, Packing, PrepareConfig, TokenDataset, TokenShard, Tokenizer,
+    TokenizerSpec, ValidationSplit,
+};
 use serde::{Deserialize, Serialize};
 
 /// The text and how it is cut.
@@ -14,6 +17,9 @@ pub struct DataSection {
     pub tokenizer: TokenizerSpec,
     /// Tokens of a sequence, BOS and EOS included.
     pub seq_len: usize,
+    /// `concatenated`: documents fill every sequence; `padded`: one document a sequence.
+    #[serde(default)]
+    pub packing: Packing,
     /// What is held out.
     #[serde(default = "default_validation")]
     pub validation: ValidationSplit,
@@ -23,6 +29,9 @@ pub struct DataSection {
     /// The field of `.jsonl` lines that holds the text.
     #[serde(default = "default_text_field")]
     pub text_field: String,
+    /// Threads that make batches ahead of time; 0 makes them in the training thread. The batches are the same.
+    #[serde(default = "default_workers")]
+    pub workers: usize,
     /// Where prepared tokens are kept, to be shared by runs; the run's own folder by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<PathBuf>,
@@ -36,7 +45,23 @@ fn default_text_field() -> String {
     Corpus::TEXT_FIELD.to_string()
 }
 
+fn default_workers() -> usize {
+    2
+}
+
 impl DataSection {
+    /// Sequences cut out of prepared tokens.
+    ///
+    /// # Errors
+    /// When the text does not fill one sequence.
+    pub fn rows(
+        &self,
+        shard: &TokenShard,
+        tokenizer: &Tokenizer,
+    ) -> Result<TokenDataset, DataError> {
+        self.packing.rows(shard.clone(), self.seq_len, tokenizer)
+    }
+
     /// The preparation of this text in `output`.
     pub fn prepare_config(&self, output: PathBuf) -> PrepareConfig {
         PrepareConfig {
