@@ -72,6 +72,18 @@ pub enum TrainError {
         /// The first table that differs.
         key: String,
     },
+    /// The prepared tokens are not those of the run's tokenizer.
+    #[error(
+        "the tokens in `{}` were made with another tokenizer than the one that `{}` was trained with; prepare them from the run's text again, or start the run anew with --restart",
+        data.display(),
+        path.display()
+    )]
+    OtherTokenizer {
+        /// The folder of the tokens.
+        data: PathBuf,
+        /// The folder of the run.
+        path: PathBuf,
+    },
     /// The loss or the gradient is NaN or infinite.
     #[error(
         "the {quantity} is {value} at step {step}; {}; try a lower `optimizer.learning_rate` or `objective.weighting = \"elbo_floored\"`",

@@ -1,18 +1,19 @@
+use std::sync::Arc;
+
 use burn::data::dataset::Dataset;
-use pgm_data::{PackedDataset, PackingConfig, PreparedData, ShuffledBatches, TokenBatch, prepare};
+use pgm_data::{BatchPrefetcher, PreparedData, ShuffledBatches, TokenDataset, prepare};
 
 use crate::run_folder::vocabulary;
 use crate::{ExperimentConfig, RunFolder, TrainError, TrainingEvent, TrainingObserver};
 
 /// The text of a run, ready to be read.
 pub(crate) struct ExperimentData {
-    pub train: PackedDataset,
-    pub validation: PackedDataset,
+    pub train: TokenDataset,
+    pub validation: TokenDataset,
     pub prepared: PreparedData,
     /// Token ids of the network, MASK included.
     pub vocab_size: usize,
     pub mask_token: usize,
-    batches: ShuffledBatches,
 }
 
 impl ExperimentData {
@@ -26,28 +27,32 @@ impl ExperimentData {
         let prepared = prepare(&prepare_config, &mut |event| {
             observer.on_event(TrainingEvent::Preparing(event));
         })?;
-        folder.save_tokenizer(prepared.tokenizer())?;
-        let packing = PackingConfig::for_tokenizer(prepared.tokenizer());
-        let seq_len = config.data.seq_len;
-        let train = PackedDataset::new(prepared.train().clone(), seq_len, packing)?;
-        let validation = PackedDataset::new(prepared.validation().clone(), seq_len, packing)?;
-        let batches = ShuffledBatches::new(train.len(), config.training.batch_size, config.seed)?;
-        let (vocab_size, mask_token) = vocabulary(prepared.tokenizer());
+        folder.save_tokenizer(&prepared)?;
+        let tokenizer = prepared.tokenizer();
+        let (vocab_size, mask_token) = vocabulary(tokenizer);
         Ok(Self {
-            train,
-            validation,
+            train: config.data.rows(prepared.train(), tokenizer)?,
+            validation: config.data.rows(prepared.validation(), tokenizer)?,
             prepared,
             vocab_size,
             mask_token,
-            batches,
         })
     }
 
-    /// The sequences of an optimizer step, counted from 0.
-    pub fn batch(&self, step: usize) -> Result<TokenBatch, TrainError> {
-        Ok(TokenBatch::collect(
-            &self.train,
-            &self.batches.indices(step as u64),
-        )?)
+    /// The sequences of each optimizer step from `first_step` on, made ahead of time.
+    pub fn batches(
+        &self,
+        config: &ExperimentConfig,
+        first_step: usize,
+    ) -> Result<BatchPrefetcher, TrainError> {
+        let rows = self.train.clone();
+        let batches = ShuffledBatches::new(rows.len(), config.training.batch_size, config.seed)?;
+        let n_workers = config.data.workers;
+        Ok(BatchPrefetcher::new(
+            Arc::new(rows),
+            batches,
+            first_step as u64,
+            n_workers,
+        ))
     }
 }

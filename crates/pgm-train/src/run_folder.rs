@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use burn::tensor::Device;
-use pgm_data::{PackedDataset, PackingConfig, PreparedData, Tokenizer};
+use pgm_data::{PreparedData, TokenDataset, Tokenizer};
 use pgm_model::LanguageModel;
 
 use crate::{Checkpoint, ExperimentConfig, LearningRateSchedule, Provenance, TrainError};
@@ -211,7 +211,7 @@ impl RunFolder {
 
     /// Makes the folder and writes the configuration, or checks that it is the one of the run that
     /// is there. A longer or shorter `training.n_steps` is no other run, unless the learning rate
-    /// depends on it.
+    /// depends on it; nor is another number of `data.workers`.
     pub(crate) fn start(&self, config: &ExperimentConfig) -> Result<(), TrainError> {
         if let Some(found) = self.config()?
             && let Some(key) = difference(&found, config)
@@ -227,8 +227,23 @@ impl RunFolder {
         Ok(())
     }
 
-    pub(crate) fn save_tokenizer(&self, tokenizer: &Tokenizer) -> Result<(), TrainError> {
-        Ok(tokenizer.save(self.root.join(TOKENIZER_FILE))?)
+    /// Keeps the tokenizer of `data` with the run; a run that is resumed must have been trained with it.
+    pub(crate) fn save_tokenizer(&self, data: &PreparedData) -> Result<(), TrainError> {
+        if self.latest_checkpoint()?.is_some() {
+            self.check_tokenizer(data)?;
+        }
+        Ok(data.tokenizer().save(self.root.join(TOKENIZER_FILE))?)
+    }
+
+    fn check_tokenizer(&self, data: &PreparedData) -> Result<(), TrainError> {
+        let tokenizer = Tokenizer::from_file(self.root.join(TOKENIZER_FILE))?;
+        if tokenizer.fingerprint() == data.tokenizer().fingerprint() {
+            return Ok(());
+        }
+        Err(TrainError::OtherTokenizer {
+            data: data.folder().to_path_buf(),
+            path: self.root.clone(),
+        })
     }
 
     /// Notes a start, after so many optimizer steps.
@@ -294,15 +309,11 @@ impl RunFolder {
     /// Opens the held-out text of the run.
     ///
     /// # Errors
-    /// When the prepared tokens are missing or damaged.
-    pub fn validation_set(&self, config: &ExperimentConfig) -> Result<PackedDataset, TrainError> {
+    /// When the prepared tokens are missing, damaged or made with another tokenizer than the run's.
+    pub fn validation_set(&self, config: &ExperimentConfig) -> Result<TokenDataset, TrainError> {
         let data = PreparedData::open(self.data(config))?;
-        let packing = PackingConfig::for_tokenizer(data.tokenizer());
-        Ok(PackedDataset::new(
-            data.validation().clone(),
-            config.data.seq_len,
-            packing,
-        )?)
+        self.check_tokenizer(&data)?;
+        Ok(config.data.rows(data.validation(), data.tokenizer())?)
     }
 }
 
@@ -330,6 +341,7 @@ fn difference(found: &ExperimentConfig, wanted: &ExperimentConfig) -> Option<Str
         if config.optimizer.schedule == LearningRateSchedule::Constant {
             config.training.n_steps = 0;
         }
+        config.data.workers = 0;
         let mut table: toml::Table = toml::from_str(&config.to_toml()).expect("own TOML");
         table.remove("sampling");
         table

@@ -116,6 +116,7 @@ impl<'a> Trainer<'a> {
         let n_steps = self.config.training.n_steps;
         let tokens_per_step = self.config.training.batch_size * self.config.data.seq_len;
         let mut clock = Throughput::start(state.step, n_steps);
+        let mut batches = data.batches(&self.config, state.step)?;
         let mut losses = StepLosses::default();
         // What the folder has of the current step.
         let mut saved = self.folder.latest_checkpoint()?;
@@ -135,7 +136,7 @@ impl<'a> Trainer<'a> {
                 return Ok(false);
             }
 
-            let batch = data.batch(step)?;
+            let (_, batch) = batches.next_batch()?;
             let (loss, grad_norm) = state.advance(&self.config, &batch, &self.device);
             let step = state.step;
             losses.push(step, loss, grad_norm);

@@ -115,3 +115,31 @@ fn a_folder_without_a_run_is_refused_with_the_way_out() {
         .unwrap_err();
     assert!(error.to_string().contains("train first"), "{error}");
 }
+
+#[test]
+fn another_tokenizer_than_the_run_s_is_refused() {
+    let temporary = tempfile::tempdir().unwrap();
+    let shared = temporary.path().join("shared");
+    let folder_setting = format!("data.folder='{}'", shared.display());
+    let config = config(temporary.path(), &[&folder_setting]);
+    let device = Device::flex();
+    let folder = RunFolder::new(temporary.path().join("run"));
+    let start = |steps: usize| {
+        let mut config = config.clone();
+        config.training.n_steps = steps;
+        run(config, &folder, &device, Interrupter::new(), &mut Silent)
+    };
+    start(4).unwrap();
+    assert!(folder.validation_set(&config).is_ok());
+
+    // Other text gives other merges.
+    let text = temporary.path().join("text.txt");
+    std::fs::write(&text, "Zebras zigzag; zebras buzz.\n\n".repeat(200)).unwrap();
+    let error = start(8).unwrap_err();
+    assert!(
+        matches!(error, TrainError::OtherTokenizer { .. }),
+        "{error}"
+    );
+    let error = folder.validation_set(&config).unwrap_err().to_string();
+    assert!(error.contains("another tokenizer"), "{error}");
+}
