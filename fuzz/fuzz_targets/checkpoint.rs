@@ -55,9 +55,15 @@ fn run() -> &'static PathBuf {
         let config = ExperimentConfig::from_toml(&toml, &[]).expect("the configuration");
         let run = folder.join("run");
         let (interrupter, mut silent) = (Default::default(), Silent);
-        Trainer::new(config, RunFolder::new(&run), Device::flex(), interrupter, &mut silent)
-            .run()
-            .expect("it trains");
+        Trainer::new(
+            config,
+            RunFolder::new(&run),
+            Device::flex(),
+            interrupter,
+            &mut silent,
+        )
+        .run()
+        .expect("it trains");
         run
     })
 }

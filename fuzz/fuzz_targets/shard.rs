@@ -25,8 +25,14 @@ fuzz_target!(|input: &[u8]| {
     };
     let mut tokens = Vec::new();
     shard.read(0..shard.n_tokens(), &mut tokens);
-    assert!(tokens.iter().all(|&token| (token as usize) < shard.vocab_size()));
-    let n_read: usize = (0..shard.n_documents()).map(|index| shard.document(index).len()).sum();
+    assert!(
+        tokens
+            .iter()
+            .all(|&token| (token as usize) < shard.vocab_size())
+    );
+    let n_read: usize = (0..shard.n_documents())
+        .map(|index| shard.document(index).len())
+        .sum();
     assert!(n_read <= shard.n_tokens());
 });
 
