@@ -1,5 +1,8 @@
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
+
+use rayon::prelude::*;
 
 use crate::atomic_file::AtomicFile;
 use crate::bpe_training::train_byte_level_bpe;
@@ -8,6 +11,7 @@ use crate::checksum::sha256_hex;
 use crate::gpt2_bpe::gpt2_bpe;
 use crate::special_tokens::SpecialTokens;
 use crate::text_pieces::text_pieces;
+use crate::word_cache::WordCaches;
 use crate::{DataError, TokenizerSpec};
 
 /// Bytes of text that are encoded at a time, where a text may be cut.
@@ -28,6 +32,7 @@ pub struct Tokenizer {
     vocab_size: u32,
     special: SpecialTokens,
     is_cut_at_white_space: bool,
+    word_caches: Arc<WordCaches>,
 }
 
 impl Tokenizer {
@@ -113,29 +118,61 @@ impl Tokenizer {
     /// # Errors
     /// As [`encode`](Self::encode).
     pub fn encode_batch(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>, DataError> {
+        if self.is_cut_at_white_space {
+            self.encode_words(texts)
+        } else {
+            self.encode_whole(texts)
+        }
+    }
+
+    /// Word by word, each word with the white space before it; see [`text_pieces`].
+    fn encode_words(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>, DataError> {
         let mut pieces = Vec::new();
         let mut owners = Vec::new();
         for (owner, text) in texts.iter().enumerate() {
-            if self.is_cut_at_white_space {
-                pieces.extend(text_pieces(text, PIECE_BYTES));
-            } else {
-                pieces.push(*text);
-            }
+            pieces.extend(text_pieces(text, PIECE_BYTES));
             owners.resize(pieces.len(), owner);
         }
+        let encode_piece = |piece: &str| {
+            self.word_caches.with(|cache| {
+                let mut tokens = Vec::new();
+                for word in text_pieces(piece, 1) {
+                    cache.extend(word, &mut tokens, || {
+                        let encoding = self.inner.encode_fast(word, false);
+                        encoding.map(|encoding| encoding.get_ids().to_vec())
+                    })?;
+                }
+                Ok(tokens)
+            })
+        };
+        let encoded: Vec<Vec<u32>> = pieces
+            .into_par_iter()
+            .map(encode_piece)
+            .collect::<Result<_, _>>()
+            .map_err(|source| self.failed("encode this text", source))?;
         let mut tokens = vec![Vec::new(); texts.len()];
-        let mut owners = owners.into_iter();
-        let mut rest = pieces.as_slice();
+        for (piece, owner) in encoded.into_iter().zip(owners) {
+            if tokens[owner].is_empty() {
+                tokens[owner] = piece;
+            } else {
+                tokens[owner].extend_from_slice(&piece);
+            }
+        }
+        Ok(tokens)
+    }
+
+    /// With the library's own batches, a few at a time.
+    fn encode_whole(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>, DataError> {
+        let mut tokens = Vec::with_capacity(texts.len());
+        let mut rest = texts;
         while !rest.is_empty() {
-            let (batch, remainder) = rest.split_at(n_pieces_within(rest, BATCH_BYTES));
+            let (batch, remainder) = rest.split_at(n_texts_within(rest, BATCH_BYTES));
             rest = remainder;
             let encodings = self
                 .inner
                 .encode_batch_fast(batch.to_vec(), false)
                 .map_err(|source| self.failed("encode this text", source))?;
-            for (encoding, owner) in encodings.iter().zip(owners.by_ref()) {
-                tokens[owner].extend_from_slice(encoding.get_ids());
-            }
+            tokens.extend(encodings.iter().map(|encoding| encoding.get_ids().to_vec()));
         }
         Ok(tokens)
     }
@@ -201,6 +238,7 @@ impl Tokenizer {
             special,
             vocab_size: n_ids(&inner),
             is_cut_at_white_space: is_cut_at_white_space(&inner),
+            word_caches: Arc::default(),
             inner,
             name,
         })
@@ -219,11 +257,11 @@ impl Tokenizer {
     }
 }
 
-/// How many of `pieces` have at most `max_bytes` bytes together; at least one.
-fn n_pieces_within(pieces: &[&str], max_bytes: usize) -> usize {
+/// How many of the first `texts` have at most `max_bytes` bytes together; at least one.
+fn n_texts_within(texts: &[&str], max_bytes: usize) -> usize {
     let mut n_bytes = 0;
-    let fitting = pieces.iter().take_while(|piece| {
-        n_bytes += piece.len();
+    let fitting = texts.iter().take_while(|text| {
+        n_bytes += text.len();
         n_bytes <= max_bytes
     });
     fitting.count().max(1)
@@ -305,10 +343,10 @@ mod tests {
 
     #[test]
     fn batches_are_cut_by_size_and_never_empty() {
-        let pieces = ["abc", "de", "f", "ghijk"];
-        assert_eq!(n_pieces_within(&pieces, 5), 2);
-        assert_eq!(n_pieces_within(&pieces, 2), 1);
-        assert_eq!(n_pieces_within(&pieces, 100), 4);
+        let texts = ["abc", "de", "f", "ghijk"];
+        assert_eq!(n_texts_within(&texts, 5), 2);
+        assert_eq!(n_texts_within(&texts, 2), 1);
+        assert_eq!(n_texts_within(&texts, 100), 4);
     }
 
     #[test]
