@@ -86,7 +86,7 @@ impl Tokenizer {
         let failed = |source| DataError::Tokenizer {
             name: name.clone(),
             action: "be read",
-            source,
+            reason: source,
         };
         let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(failed)?;
         inner.with_padding(None);
@@ -252,7 +252,7 @@ impl Tokenizer {
         DataError::Tokenizer {
             name: self.name.clone(),
             action,
-            source,
+            reason: source,
         }
     }
 }
@@ -274,7 +274,7 @@ fn serialise(inner: &tokenizers::Tokenizer, name: &str) -> Result<String, DataEr
         .map_err(|source| DataError::Tokenizer {
             name: name.to_owned(),
             action: "be serialised",
-            source,
+            reason: source,
         })
 }
 
