@@ -380,32 +380,6 @@ mod tests {
     }
 
     #[test]
-    fn a_word_piece_tokenizer_has_its_own_special_tokens() {
-        let json = r###"{"version": "1.0", "truncation": {"max_length": 2, "strategy": "LongestFirst", "stride": 0, "direction": "Right"},
-            "padding": null, "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": true},
-            "pre_tokenizer": {"type": "BertPreTokenizer"}, "post_processor": null, "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
-            "added_tokens": [{"id": 0, "content": "[PAD]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
-                {"id": 2, "content": "[CLS]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
-                {"id": 3, "content": "[SEP]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
-                {"id": 4, "content": "[MASK]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}],
-            "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
-                "vocab": {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4, "whale": 5, "##s": 6, "the": 7}}}"###;
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("bert.json");
-        std::fs::write(&path, json).unwrap();
-        let bert = Tokenizer::from_file(&path).unwrap();
-        assert_eq!((bert.bos_id(), bert.eos_id()), (2, 3));
-        assert_eq!((bert.mask_id(), bert.pad_id()), (Some(4), Some(0)));
-        assert_eq!(bert.vocab_size(), 8);
-        let ids = bert.encode("The whales the squid").unwrap();
-        assert_eq!(ids, [7, 5, 6, 7, 1]);
-        assert_eq!(bert.decode(&ids[..3]).unwrap(), "the whales");
-        bert.save(&path).unwrap();
-        let again = Tokenizer::from_file(&path).unwrap();
-        assert_eq!(again.fingerprint(), bert.fingerprint());
-    }
-
-    #[test]
     fn bad_files_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.json");
@@ -428,12 +402,15 @@ mod tests {
         }
 
         #[test]
-        fn pieces_encode_as_the_whole_does(text in "([a-zA-Z']|\\PC|\\s|<\\|endoftext\\|>){0,40}", size in 1_usize..8) {
-            let mut tokens = Vec::new();
-            for piece in text_pieces(&text, size) {
-                tokens.extend(GPT2.encode(piece).unwrap());
+        fn words_encode_as_the_whole_does(text in "([a-zA-Z']|\\PC|\\s|<\\|endoftext\\|>){0,40}") {
+            for tokenizer in [&*GPT2, &*SMALL] {
+                prop_assert!(tokenizer.is_cut_at_white_space);
+                let whole = tokenizer.encode_whole(&[&text]).unwrap();
+                // Twice, as the second time the words are known.
+                for _ in 0..2 {
+                    prop_assert_eq!(&tokenizer.encode_words(&[&text]).unwrap(), &whole);
+                }
             }
-            prop_assert_eq!(tokens, GPT2.encode(&text).unwrap());
         }
     }
 }

@@ -59,6 +59,10 @@ fn special_tokens_are_found_with_and_without_their_marks() {
         // Nothing is added, cut or padded here; rows do that.
         let ids = tokenizer.encode("The whales is WHITE, the squid.").unwrap();
         assert_eq!(ids, [5, 6, 7, 8, 9, 1, 5, 1, 10]);
+        assert_eq!(tokenizer.decode(&ids[..3]).unwrap(), "the whales");
+        tokenizer.save(&path).unwrap();
+        let again = Tokenizer::from_file(&path).unwrap();
+        assert_eq!(again.fingerprint(), tokenizer.fingerprint());
     }
 }
 
