@@ -51,6 +51,7 @@ pub use error::TrainError;
 pub use gradient_clipping::clip_by_global_norm;
 pub use metrics::{MetricRecord, MetricsLog};
 pub use observer::{TrainingEvent, TrainingObserver};
-pub use run_folder::{LoadedRun, RunFolder, WeightsChoice, vocabulary};
+pub use pgm_model::weights::WeightsChoice;
+pub use run_folder::{LoadedRun, RunFolder, vocabulary};
 pub use trainer::{Outcome, Trainer};
 pub use training_model::{TrainingBatch, TrainingModel};

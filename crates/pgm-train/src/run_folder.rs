@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use pgm_data::{PackedDataset, PackingConfig, PreparedData, Tokenizer};
 use pgm_model::LanguageModel;
+use pgm_model::weights::WeightsChoice;
 
 use crate::{Checkpoint, ExperimentConfig, TrainError};
 
@@ -14,16 +15,6 @@ const TOKENIZER_FILE: &str = "tokenizer.json";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunFolder {
     root: PathBuf,
-}
-
-/// Which weights of a checkpoint to use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum WeightsChoice {
-    /// Averaged over training; the raw ones if the run has none.
-    #[default]
-    Average,
-    /// As after the last optimizer step.
-    Raw,
 }
 
 /// A run that was opened for sampling or evaluation.
