@@ -192,7 +192,7 @@ fn sizes_are_read_from_the_tensors() {
     // 8 is no multiple of the 64 features that published heads have.
     let error = pgm.config(None).unwrap_err().to_string();
     assert!(
-        error.contains("width 8") && error.contains("number of heads"),
+        error.contains("width 8") && error.contains("give `n_heads`"),
         "{error}"
     );
 

@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use pgm_data::{PackedDataset, PackingConfig, PreparedData, Tokenizer};
-use pgm_model::LanguageModel;
 use pgm_model::weights::WeightsChoice;
+use pgm_model::{LanguageModel, LanguageModelConfig};
 
 use crate::{Checkpoint, ExperimentConfig, TrainError};
 
@@ -30,6 +30,15 @@ pub struct LoadedRun {
     pub mask_token: usize,
     /// Optimizer steps of the checkpoint.
     pub step: usize,
+}
+
+impl LoadedRun {
+    /// The sizes of its network.
+    pub fn network_config(&self) -> LanguageModelConfig {
+        let (vocab_size, _) = vocabulary(&self.tokenizer);
+        let kind = self.config.objective.kind;
+        self.config.model.network(kind, vocab_size)
+    }
 }
 
 impl RunFolder {

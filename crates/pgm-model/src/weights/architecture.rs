@@ -33,7 +33,7 @@ pub(super) fn read(
         None => {
             return Err(format!(
                 "its width {d_model} is no multiple of {PUBLISHED_HEAD_DIM}, the features of a head in \
-                 published networks; give the number of heads"
+                 published networks; give `n_heads`"
             ));
         }
     };
