@@ -1,12 +1,12 @@
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use burn::store::bridge;
 use burn::store::burn_pack::{Tensor as StoredTensor, Writer};
-use burn::tensor::Bytes;
-use safetensors::{Dtype, View};
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorInfo};
 
 use super::error::WeightsError;
 use super::weights_file::named_tensors;
@@ -63,30 +63,11 @@ fn write_safetensors(
     config: String,
     path: &Path,
 ) -> Result<(), WeightsError> {
-    let write = |error: &dyn std::fmt::Display| WeightsError::write(path, error);
-    let tensors = tensors
-        .into_iter()
-        .map(|tensor| {
-            let name = tensor.name.clone();
-            let data = bridge::into_data(tensor).map_err(|error| write(&error))?;
-            // Networks are float32 here; anything else is converted rather than mislabelled.
-            let (bytes, shape, _) = data.convert::<f32>().into_parts();
-            let shape = shape.to_vec();
-            Ok((name, Float32 { shape, bytes }))
-        })
-        .collect::<Result<Vec<_>, WeightsError>>()?;
-    let metadata = HashMap::from([(CONFIG_KEY.to_owned(), config)]);
-
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-    let result = safetensors::serialize_to_file(tensors, Some(metadata), &temporary)
-        .map_err(|error| write(&error))
-        .and_then(|()| {
-            File::open(&temporary)
-                .and_then(|file| file.sync_all())
-                .and_then(|()| fs::rename(&temporary, path))
-                .map_err(|error| write(&error))
-        });
+    let result = write_to(tensors, config, &temporary)
+        .and_then(|()| fs::rename(&temporary, path))
+        .map_err(|error| WeightsError::write(path, error));
     if result.is_err() {
         // The first error is the one to tell.
         let _ = fs::remove_file(&temporary);
@@ -94,25 +75,32 @@ fn write_safetensors(
     result
 }
 
-struct Float32 {
-    shape: Vec<usize>,
-    bytes: Bytes,
-}
+/// Writes tensor by tensor, so that no more than one is held in memory beside the network.
+fn write_to(tensors: Vec<StoredTensor>, config: String, path: &Path) -> io::Result<()> {
+    let mut end = 0;
+    let described = tensors.iter().map(|tensor| {
+        let start = end;
+        end += tensor.shape.num_elements() * size_of::<f32>();
+        let info = TensorInfo {
+            dtype: Dtype::F32,
+            shape: tensor.shape.to_vec(),
+            data_offsets: (start, end),
+        };
+        (tensor.name.clone(), info)
+    });
+    let pairs = HashMap::from([(CONFIG_KEY.to_owned(), config)]);
+    let metadata = Metadata::new(Some(pairs), described.collect()).map_err(io::Error::other)?;
+    let mut header = serde_json::to_vec(&metadata)?;
+    // Tensors start at a multiple of 8.
+    header.resize(header.len().next_multiple_of(8), b' ');
 
-impl View for Float32 {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
+    let mut file = BufWriter::new(File::create(path)?);
+    file.write_all(&(header.len() as u64).to_le_bytes())?;
+    file.write_all(&header)?;
+    for tensor in tensors {
+        let data = bridge::into_data(tensor).map_err(io::Error::other)?;
+        // Networks are float32 here; anything else is converted rather than mislabelled.
+        file.write_all(data.convert::<f32>().as_bytes())?;
     }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.bytes)
-    }
-
-    fn data_len(&self) -> usize {
-        self.bytes.len()
-    }
+    file.into_inner()?.sync_all()
 }
