@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use burn::store::{BurnpackStore, ModuleSnapshot};
 use burn::tensor::Device;
 use pgm_model::weights::{
     WeightsChoice, WeightsError, WeightsFile, WeightsFormat, WeightsSource, save,
@@ -118,14 +119,14 @@ fn published_tensors(
     model: &LanguageModel,
     config: &LanguageModelConfig,
 ) -> BTreeMap<String, Vec<f32>> {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    save(model, config, WeightsFormat::Published, file.path()).unwrap();
-    let bytes = std::fs::read(file.path()).unwrap();
-    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    save(model, config, WeightsFormat::Published, file.path()).expect("published names");
+    let bytes = std::fs::read(file.path()).expect("a file");
+    let tensors = SafeTensors::deserialize(&bytes).expect("safetensors");
     let values = |data: &[u8]| {
         let chunks = data.chunks_exact(4);
         chunks
-            .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+            .map(|b| f32::from_le_bytes(b.try_into().expect("4 bytes")))
             .collect()
     };
     tensors
@@ -136,8 +137,8 @@ fn published_tensors(
 
 /// Element `j` of parameter `k` is `sign * (1000 k + j)` in its file.
 fn check_values(file: &WeightsFile, names: &[String], sign: f32) {
-    let config = file.config(Some(2)).unwrap();
-    let model = file.load(Some(2), &Device::flex()).unwrap();
+    let config = file.config(Some(2)).expect("sizes");
+    let model = file.load(Some(2), &Device::flex()).expect("weights");
     let tensors = published_tensors(&model, &config);
     assert_eq!(tensors.len(), names.len());
     for (name, values) in tensors {
@@ -299,6 +300,24 @@ fn what_is_written_is_read_back_with_the_sizes() {
         }
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_burnpack_is_one_of_burns_own() {
+    let config = pgm_config();
+    let language_model = LanguageModelConfig::Partition(config.clone());
+    let model = language_model.init(&Device::flex());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weights.bpk");
+    save(&model, &language_model, WeightsFormat::Burnpack, &path).unwrap();
+    let mut network = config.init(&Device::flex());
+    let result = network
+        .load_from(&mut BurnpackStore::from_file(&path))
+        .unwrap();
+    assert!(result.errors.is_empty() && result.missing.is_empty() && result.unused.is_empty());
+    let loaded = LanguageModel::Partition(network);
+    let [loaded, saved] = [&loaded, &model].map(|m| published_tensors(m, &language_model));
+    assert!(loaded == saved);
 }
 
 #[test]

@@ -23,7 +23,7 @@ const PARAMETERS: [(&str, usize); 8] = [
 fn load(name: &str) -> ExperimentConfig {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
     let path = path.join(format!("{name}.toml"));
-    let text = fs::read_to_string(&path).unwrap();
+    let text = fs::read_to_string(&path).expect("the configuration can be read");
     ExperimentConfig::from_toml(&text, &[]).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 

@@ -245,7 +245,7 @@ impl PickleReader<'_> {
 
     fn set_items(&mut self, items: Vec<Id>) -> Result<(), String> {
         let top = self.top()?;
-        if items.len() % 2 != 0 {
+        if !items.len().is_multiple_of(2) {
             return Err(damaged("a key has no value"));
         }
         if let Object::Dict(entries) = self.pickle.object_mut(top) {
