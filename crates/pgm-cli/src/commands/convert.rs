@@ -97,14 +97,24 @@ impl ConvertArgs {
                 bail!("a run says how many heads it has; leave `--n-heads` out");
             }
             let run = RunFolder::new(&self.input).load(choice, &device)?;
+            let has_average = run.config.optimizer.ema_decay > 0.0;
+            let weights = match self.weights {
+                Weights::Ema if has_average => "averaged weights",
+                Weights::Ema | Weights::Raw => "raw weights",
+            };
             return Ok(Loaded {
                 config: run.network_config(),
-                source: format!("checkpoint of step {}", format::count(run.step)),
+                source: format!("{weights} of step {}", format::count(run.step)),
                 network: run.network,
             });
         }
         let file = WeightsFile::open(&self.input, choice)?;
         let config = file.config(self.n_heads)?;
+        if !file.has_sizes() && self.n_heads.is_none() {
+            tracing::info!(
+                "64 features a head and pre-query learn+freqs, as published; the file does not tell"
+            );
+        }
         let source = match file.source() {
             WeightsSource::Average => "averaged weights",
             WeightsSource::Raw => "raw weights",

@@ -177,11 +177,17 @@ fn of_weights(path: &Path, n_heads: Option<usize>) -> Result<Subject> {
         WeightsSource::Only => "one set",
         WeightsSource::Average | WeightsSource::Raw => "raw and averaged",
     };
+    let heads = match (file.has_sizes(), n_heads) {
+        (true, None) => "as the file says",
+        (_, Some(_)) => "as told",
+        (false, None) => "taken as 64 features each, as published",
+    };
     Ok(Subject {
         facts: vec![
             ("weights", path.display().to_string()),
             ("sets of weights", sets.to_owned()),
             ("names", names.to_owned()),
+            ("heads", heads.to_owned()),
         ],
         network: file.config(n_heads)?,
         experiment: None,

@@ -112,6 +112,11 @@ impl WeightsFile {
         self.is_published
     }
 
+    /// Whether the file says all sizes of its network, which files written here do.
+    pub fn has_sizes(&self) -> bool {
+        self.config.is_some()
+    }
+
     /// The network that the weights are for.
     ///
     /// A file written here says so. From published tensors all sizes are read but the number of heads,
