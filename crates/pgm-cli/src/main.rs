@@ -12,7 +12,7 @@ mod progress;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::commands::{EvalPplArgs, InfoArgs, PrepareDataArgs, SampleArgs, TrainArgs};
+use crate::commands::{ConvertArgs, EvalPplArgs, InfoArgs, PrepareDataArgs, SampleArgs, TrainArgs};
 
 /// Tensors on the CPU come and go by the megabyte; the system's allocator hands each back to the
 /// kernel and faults its pages in again.
@@ -25,7 +25,8 @@ Examples:
   pgm train --objective mdlm                the same with masked diffusion
   pgm sample --run runs/quickstart-pgm --n 8 --steps 32
   pgm eval-ppl --run runs/quickstart-pgm --draws 4
-  pgm info --objective ar                   sizes and parameters before training
+  pgm info --objective ar                   parameters, arithmetic and memory before training
+  pgm convert pgm_8_8.ckpt --to safetensors --output pgm_8_8.safetensors
 
 Results go to stdout, progress and logs to stderr. RUST_LOG=debug shows more.";
 
@@ -46,6 +47,7 @@ enum Command {
     Sample(SampleArgs),
     EvalPpl(EvalPplArgs),
     Info(InfoArgs),
+    Convert(ConvertArgs),
     PrepareData(PrepareDataArgs),
 }
 
@@ -64,6 +66,7 @@ fn main() -> std::process::ExitCode {
         Command::Sample(args) => args.run(),
         Command::EvalPpl(args) => args.run(),
         Command::Info(args) => args.run(),
+        Command::Convert(args) => args.run(),
         Command::PrepareData(args) => args.run(),
     };
     match result {
