@@ -29,6 +29,8 @@ enum Step {
     Clippy,
     /// The docs build without warnings
     Doc,
+    /// The example outside the workspace resolves; its program runs among the tests
+    Example,
     /// Licences, sources and advisories of the dependencies; only where cargo-deny is installed
     Deny,
     /// The tests on the CPU and on a GPU API
@@ -118,6 +120,13 @@ impl Step {
             ]),
             Self::Doc => CommandLine::cargo(["doc", "--workspace", "--no-deps"])
                 .with_variable("RUSTDOCFLAGS", "-D warnings"),
+            Self::Example => CommandLine::cargo([
+                "tree",
+                "--depth",
+                "0",
+                "--manifest-path",
+                "examples/embed-pgm/Cargo.toml",
+            ]),
             Self::Deny => CommandLine::cargo(["deny", "check"]),
             Self::Test => CommandLine::cargo(["xtask", "test", "--require", "flex,wgpu"]),
             Self::Train => {
@@ -181,6 +190,8 @@ mod tests {
                 "fmt: cargo fmt --all --check".to_owned(),
                 "clippy: cargo clippy --workspace --all-targets -- -D warnings".to_owned(),
                 "doc: RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps".to_owned(),
+                "example: cargo tree --depth 0 --manifest-path examples/embed-pgm/Cargo.toml"
+                    .to_owned(),
                 "deny: cargo deny check".to_owned(),
                 "test: cargo xtask test --require flex,wgpu".to_owned(),
                 format!("train: cargo xtask train --set training.n_steps=30 --output {run}"),

@@ -53,8 +53,10 @@ enum Task {
     Sample(PassedOn),
     /// Build `pgm` and measure the perplexity of a trained model
     EvalPpl(PassedOn),
-    /// Build `pgm` and describe a run or a configuration
+    /// Build `pgm` and show what a configuration, a run or a file with weights costs
     Info(PassedOn),
+    /// Build `pgm` and write the weights of a run or of a published checkpoint in another format
+    Convert(PassedOn),
     /// Build `pgm` and turn text into token shards that several runs share
     PrepareData(PassedOn),
     /// Run the tests: all on the CPU, those of the kernels and the trainer on a GPU API
@@ -92,6 +94,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Sample(passed_on) => ("sample", passed_on),
         Task::EvalPpl(passed_on) => ("eval-ppl", passed_on),
         Task::Info(passed_on) => ("info", passed_on),
+        Task::Convert(passed_on) => ("convert", passed_on),
         Task::PrepareData(passed_on) => ("prepare-data", passed_on),
         Task::Test(args) => return args.run(),
         Task::Ci(args) => return args.run(),

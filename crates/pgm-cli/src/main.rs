@@ -2,15 +2,17 @@
 //! baselines.
 
 mod commands;
+mod dashboard;
 mod device;
 mod format;
 mod interrupt;
+mod log_output;
 mod progress;
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::commands::{EvalPplArgs, InfoArgs, PrepareDataArgs, SampleArgs, TrainArgs};
+use crate::commands::{ConvertArgs, EvalPplArgs, InfoArgs, PrepareDataArgs, SampleArgs, TrainArgs};
 
 /// Tensors on the CPU come and go by the megabyte; the system's allocator hands each back to the
 /// kernel and faults its pages in again.
@@ -23,13 +25,17 @@ Examples:
   pgm train --objective mdlm                the same with masked diffusion
   pgm sample --run runs/quickstart-pgm --n 8 --steps 32
   pgm eval-ppl --run runs/quickstart-pgm --draws 4
-  pgm info --objective ar                   sizes and parameters before training
+  pgm info --objective ar                   parameters, arithmetic and memory before training
+  pgm convert pgm_8_8.ckpt --to safetensors --output pgm_8_8.safetensors
 
 Results go to stdout, progress and logs to stderr. RUST_LOG=debug shows more.";
 
+/// With the commit that the program was built from.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("PGM_COMMIT"), ")");
+
 /// Partition generative models: masked generative modelling without masks.
 #[derive(Debug, Parser)]
-#[command(name = "pgm", version, about, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(name = "pgm", version = VERSION, about, after_help = AFTER_HELP, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -41,6 +47,7 @@ enum Command {
     Sample(SampleArgs),
     EvalPpl(EvalPplArgs),
     Info(InfoArgs),
+    Convert(ConvertArgs),
     PrepareData(PrepareDataArgs),
 }
 
@@ -50,7 +57,7 @@ fn main() -> std::process::ExitCode {
         .with_env_filter(
             EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,pgm=info")),
         )
-        .with_writer(std::io::stderr)
+        .with_writer(log_output::LogOutput)
         .with_target(false)
         .without_time()
         .init();
@@ -59,6 +66,7 @@ fn main() -> std::process::ExitCode {
         Command::Sample(args) => args.run(),
         Command::EvalPpl(args) => args.run(),
         Command::Info(args) => args.run(),
+        Command::Convert(args) => args.run(),
         Command::PrepareData(args) => args.run(),
     };
     match result {

@@ -12,6 +12,9 @@ use crate::format;
 /// Between two plain lines.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Letters of a sample that are shown.
+const SAMPLE_LETTERS: usize = 120;
+
 /// One stage of work.
 pub struct Stage {
     bar: Option<ProgressBar>,
@@ -154,6 +157,7 @@ impl TrainingObserver for TrainingProgress {
                 loss,
                 tokens_per_second,
                 remaining,
+                ..
             } => {
                 let left = remaining.map_or_else(String::new, |left| {
                     format!(", {} left", format::duration(left))
@@ -181,7 +185,17 @@ impl TrainingObserver for TrainingProgress {
             TrainingEvent::Sampling { done, total } => {
                 self.stage("sample", total).update(done, total, "steps");
             }
-            TrainingEvent::Sampled { .. } => self.stage = None,
+            TrainingEvent::Sampled { step, texts } => {
+                self.stage = None;
+                if let Some(text) = texts.first() {
+                    self.note(&format!(
+                        "{:>10} step {}: {}",
+                        "sample",
+                        format::count(step),
+                        format::one_line(text, SAMPLE_LETTERS)
+                    ));
+                }
+            }
             _ => {}
         }
     }

@@ -185,6 +185,14 @@ pub enum DataError {
         /// The checksum of what was written.
         wanted: String,
     },
+    /// A token shard that was written whole, by a program that put the wrong things into it.
+    #[error("shard `{}` is not made as a shard should be: {reason}; prepare the data again", path.display())]
+    ShardContent {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// A shard and a tokenizer that do not belong together.
     #[error("shard `{}` was made with the tokenizer of fingerprint `{got}`, the folder's is `{wanted}`; prepare the data again", path.display())]
     TokenizerMismatch {

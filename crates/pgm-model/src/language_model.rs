@@ -58,6 +58,15 @@ impl LanguageModelConfig {
         }
     }
 
+    /// Sets the number of attention heads, which no weight shows.
+    pub(crate) fn set_n_heads(&mut self, n_heads: usize) {
+        match self {
+            Self::Partition(config) => config.n_heads = n_heads,
+            Self::Masked(config) => config.n_heads = n_heads,
+            Self::Causal(config) => config.n_heads = n_heads,
+        }
+    }
+
     /// Token ids the network knows, MASK included.
     pub fn vocab_size(&self) -> usize {
         match self {

@@ -6,7 +6,8 @@
 //! - [`Dit`] is the bidirectional transformer of masked diffusion language models.
 //! - [`CausalDit`] is the same stack made causal, the autoregressive baseline.
 //!
-//! The crate holds networks only: no loss, no sampling, no files other than published weights.
+//! The crate holds networks only: no loss, no sampling, no files other than [`weights`]. [`cost`]
+//! counts parameters and arithmetic.
 //! The networks implement the traits of `discrete-diffusion`, whose objectives and samplers drive
 //! them.
 //!
@@ -34,6 +35,7 @@
 
 mod causal_dit;
 mod config;
+pub mod cost;
 mod decoder;
 mod denoiser;
 mod dit;

@@ -9,7 +9,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use discrete_diffusion::objectives::{Mdlm, Pgm};
 use discrete_diffusion::{NoiseSchedule, NoiseTime, TokenBatch};
-use pgm_model::weights::load_published;
+use pgm_model::weights::{WeightsChoice, WeightsFile};
 use pgm_model::{
     DitConfig, KnownTokens, PartitionTransformer, PartitionTransformerConfig, PreQuery,
     QueryPositions, QueryProcessorKind,
@@ -136,6 +136,12 @@ fn check(what: &str, error: f32, tolerance: f32) {
     );
 }
 
+fn load<M: Module>(model: &mut M, path: &Path) {
+    WeightsFile::open(path, WeightsChoice::Average)
+        .and_then(|file| file.load_into(model))
+        .unwrap_or_else(|error| panic!("{error}"));
+}
+
 fn pgm(
     pre_query: PreQuery,
     query_processor: QueryProcessorKind,
@@ -156,7 +162,7 @@ fn pgm(
     }
     .init(device);
     let path = folder().join(format!("{weights}.safetensors"));
-    load_published(&mut model, &path).unwrap_or_else(|error| panic!("{error}"));
+    load(&mut model, &path);
     model
 }
 
@@ -280,7 +286,7 @@ fn mlp4_model(pre_query: PreQuery, tag: &str, device: &Device) -> PartitionTrans
         dropout: 0.0,
     }
     .init(device);
-    load_published(&mut model, file.path()).unwrap_or_else(|error| panic!("{error}"));
+    load(&mut model, file.path());
     model
 }
 
@@ -310,7 +316,7 @@ fn dit_matches_the_original() {
         }
         .init(&device);
         let path = folder().join(format!("{weights}.safetensors"));
-        load_published(&mut model, &path).unwrap_or_else(|error| panic!("{error}"));
+        load(&mut model, &path);
 
         let expected = fixture("mdlm");
         let noisy = expected.ints("xt", &device);

@@ -30,27 +30,36 @@
 //! ```
 
 mod checkpoint;
+mod checkpoint_choice;
+mod checkpoint_files;
 mod config;
 mod ema;
 mod error;
+mod experiment_data;
 mod gradient_clipping;
 mod loss_curve;
 mod metrics;
 mod observer;
+mod provenance;
 mod run_folder;
+mod step_losses;
 mod trainer;
 mod training_model;
+mod training_state;
 
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, ValidationScore};
+pub use checkpoint_choice::CheckpointChoice;
 pub use config::{
-    DataSection, EvaluationSection, ExperimentConfig, ModelSection, ObjectiveKind,
-    ObjectiveSection, OptimizerSection, SamplingSection, TrainingSection,
+    DataSection, EvaluationSection, ExperimentConfig, LearningRateSchedule, ModelSection,
+    ObjectiveKind, ObjectiveSection, OptimizerSection, SamplingSection, TrainingSection,
 };
 pub use ema::ExponentialMovingAverage;
 pub use error::TrainError;
 pub use gradient_clipping::clip_by_global_norm;
 pub use metrics::{MetricRecord, MetricsLog};
 pub use observer::{TrainingEvent, TrainingObserver};
-pub use run_folder::{LoadedRun, RunFolder, WeightsChoice, vocabulary};
+pub use pgm_model::weights::WeightsChoice;
+pub use provenance::Provenance;
+pub use run_folder::{LoadedRun, RunFolder, vocabulary};
 pub use trainer::{Outcome, Trainer};
 pub use training_model::{TrainingBatch, TrainingModel};

@@ -5,7 +5,9 @@ mod tiny_run;
 use burn::tensor::Device;
 use burn_train::Interrupter;
 use pgm_data::TokenBatch;
-use pgm_train::{ObjectiveKind, Outcome, RunFolder, TrainingModel, WeightsChoice};
+use pgm_train::{
+    CheckpointChoice, ObjectiveKind, Outcome, RunFolder, TrainingModel, WeightsChoice,
+};
 use tiny_run::{Silent, config, run};
 
 /// Sentences of different lengths, one document each.
@@ -59,15 +61,17 @@ fn padding_counts_neither_in_training_nor_in_validation() {
         assert_eq!(validation.n_tokens, n_counted(&host.valid), "{objective}");
 
         // The mean over all tokens is made of the means over a part and over the rest.
-        let run = folder.load(WeightsChoice::Raw, &device).unwrap();
+        let run = folder
+            .load(CheckpointChoice::Last, WeightsChoice::Raw, &device)
+            .unwrap();
         let kind: ObjectiveKind = run.config.objective.kind;
         let weighting = run.config.objective.weighting;
         let model = TrainingModel::new(run.network, kind, weighting, run.mask_token);
         let mut total = |valid: Vec<bool>| -> f64 {
             let n_tokens = n_counted(&valid) as f64;
             host.valid = valid;
-            let batch = model.training_batch(&host, 1, 0, &device);
-            let loss = model.loss(&batch).try_into_vec_as::<f32>().unwrap();
+            let batch = model.training_batches(&host, 20, 1, 0, &device);
+            let loss = model.loss(&batch[0]).try_into_vec_as::<f32>().unwrap();
             n_tokens * f64::from(loss[0])
         };
         let part = host_pattern(20 * 24);

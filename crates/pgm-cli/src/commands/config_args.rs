@@ -10,7 +10,7 @@ const QUICK_START: &str = include_str!("../../../../configs/quickstart.toml");
 const BUNDLED: &str = "bundled";
 
 /// Which configuration to use, and what to change in it.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct ConfigArgs {
     /// The run as a TOML file; the quick start's if left out
     #[arg(long, value_name = "FILE")]
@@ -36,6 +36,19 @@ enum Objective {
 }
 
 impl ConfigArgs {
+    /// The same changes to another configuration.
+    pub fn with_file(&self, path: &Path) -> Self {
+        Self {
+            config: Some(path.to_path_buf()),
+            ..self.clone()
+        }
+    }
+
+    /// Whether anything was chosen.
+    pub fn is_given(&self) -> bool {
+        self.config.is_some() || self.objective.is_some() || !self.set.is_empty()
+    }
+
     /// Reads the configuration.
     pub fn load(&self) -> Result<ExperimentConfig> {
         let (text, source) = match &self.config {

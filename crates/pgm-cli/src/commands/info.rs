@@ -1,80 +1,221 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
-use burn::module::Module;
+use anyhow::{Result, bail};
 use burn::tensor::Device;
 use clap::Args;
 use pgm_data::{Tokenizer, TokenizerSpec};
-use pgm_train::{ExperimentConfig, RunFolder, WeightsChoice, vocabulary};
+use pgm_model::LanguageModelConfig;
+use pgm_model::weights::{WeightsFile, WeightsSource};
+use pgm_train::{
+    CheckpointChoice, ExperimentConfig, ObjectiveKind, RunFolder, WeightsChoice, vocabulary,
+};
+use serde_json::json;
 
 use super::config_args::ConfigArgs;
+use super::cost_report::{CostReport, TrainingSettings};
 use crate::format;
 
-/// Describe a run or a configuration: sizes, parameters, settings
+const AFTER_HELP: &str = "\
+Examples:
+  pgm info configs/owt-pgm-8-8.toml        what a run costs before it is started
+  pgm info runs/quickstart-pgm --json      a run, for another program
+  pgm info pgm_8_8.ckpt                    the network of a file with weights
+
+Operations are those of matrix products and attention, a multiply-add being 2; attention counts
+the keys that are read. Memory is for float32; activations are estimates. docs/cost.md has the
+formulas.";
+
+/// Parameters, arithmetic and memory of a configuration, a run or a file with weights
 #[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
 pub struct InfoArgs {
-    /// Folder of a run; its newest checkpoint is read
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "objective", "set"])]
-    run: Option<PathBuf>,
+    /// A configuration (.toml), the folder of a run, or a file with weights; the quick start's
+    /// configuration if left out
+    #[arg(value_name = "CONFIG, RUN or WEIGHTS", conflicts_with = "config")]
+    input: Option<PathBuf>,
     #[command(flatten)]
     config: ConfigArgs,
+    /// Attention heads of a file with weights, if not 64 features each
+    #[arg(long, value_name = "N")]
+    n_heads: Option<usize>,
+    /// Tokens of a sequence [default: the configuration's, 1024 for a file with weights]
+    #[arg(long, value_name = "TOKENS")]
+    length: Option<usize>,
+    /// Sampling steps [default: the configuration's, 128 for a file with weights]
+    #[arg(long)]
+    steps: Option<usize>,
+    /// Sequences drawn at once
+    #[arg(long, default_value_t = 16)]
+    batch_size: usize,
+    /// One JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is described.
+struct Subject {
+    /// Lines of name and value, in their order.
+    facts: Vec<(&'static str, String)>,
+    network: LanguageModelConfig,
+    /// How it is or was trained, if that is known.
+    experiment: Option<ExperimentConfig>,
 }
 
 impl InfoArgs {
     pub fn run(self) -> Result<ExitCode> {
-        match &self.run {
-            Some(path) => {
-                let run = RunFolder::new(path).load(WeightsChoice::Raw, &Device::flex())?;
-                println!("run          {}", path.display());
-                println!("checkpoint   step {}", format::count(run.step));
-                println!(
-                    "tokenizer    {} ({} ids, MASK {})",
-                    run.tokenizer.name(),
-                    format::count(run.tokenizer.vocab_size()),
-                    run.mask_token
-                );
-                println!("parameters   {}", format::count(run.network.num_params()));
-                println!("\n{}", run.config.to_toml());
-            }
-            None => describe(&self.config.load()?)?,
+        let subject = self.subject()?;
+        let experiment = subject.experiment.as_ref();
+        let report = CostReport::new(
+            &subject.network,
+            self.length
+                .or(experiment.map(|config| config.data.seq_len))
+                .unwrap_or(1024),
+            self.steps
+                .or(experiment.map(|config| config.sampling.n_steps))
+                .unwrap_or(128),
+            self.batch_size,
+            experiment.map(|config| TrainingSettings {
+                n_steps: config.training.n_steps,
+                batch_size: config.training.batch_size,
+                has_average: config.optimizer.ema_decay > 0.0,
+                // A mask and its complement: every sequence goes through the network twice.
+                passes: match config.objective.kind {
+                    ObjectiveKind::ComplementMdlm => 2,
+                    _ => 1,
+                },
+            }),
+        );
+        if self.json {
+            let facts: serde_json::Map<_, _> = subject
+                .facts
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value.into()))
+                .collect();
+            let object = json!({
+                "subject": facts,
+                "network": subject.network,
+                "cost": report,
+                "configuration": subject.experiment,
+            });
+            println!("{}", serde_json::to_string_pretty(&object)?);
+            return Ok(ExitCode::SUCCESS);
+        }
+        for (name, value) in &subject.facts {
+            println!("{name:<24} {value}");
+        }
+        println!("{:<24} {}", "network", network_in_words(&subject.network));
+        println!("\n{report}");
+        if let Some(config) = experiment {
+            println!("\n{}", config.to_toml());
         }
         Ok(ExitCode::SUCCESS)
     }
+
+    fn subject(&self) -> Result<Subject> {
+        let Some(path) = &self.input else {
+            return of_config(self.config.load()?);
+        };
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            return of_config(self.config.with_file(path).load()?);
+        }
+        if self.config.is_given() {
+            bail!(
+                "`--objective` and `--set` change a configuration, and `{}` is none",
+                path.display()
+            );
+        }
+        if path.is_dir() {
+            of_run(path)
+        } else {
+            of_weights(path, self.n_heads)
+        }
+    }
 }
 
-fn describe(config: &ExperimentConfig) -> Result<()> {
+fn of_config(config: ExperimentConfig) -> Result<Subject> {
     let (vocab_size, mask_token) = match &config.data.tokenizer {
         TokenizerSpec::Gpt2 => vocabulary(&Tokenizer::gpt2()),
         TokenizerSpec::File(path) => vocabulary(&Tokenizer::from_file(path)?),
         // Learned from the text: MASK is the id behind its last.
         TokenizerSpec::Bpe { vocab_size } => (vocab_size + 1, *vocab_size),
     };
-    let network = config
-        .model
-        .network(config.objective.kind, vocab_size)
-        .init(&Device::flex());
-    let n_parameters = network.num_params();
-    let tokens = config.training.n_steps * config.training.batch_size * config.data.seq_len;
-    println!("name         {}", config.name);
-    println!("objective    {}", config.objective.kind.name());
-    println!(
-        "vocabulary   {} ids, MASK {mask_token} among them",
-        format::count(vocab_size)
-    );
-    println!(
-        "parameters   {} ({:.1} MB in float32, {:.1} MB with gradients, Adam and averaged weights)",
-        format::count(n_parameters),
-        n_parameters as f64 * 4e-6,
-        n_parameters as f64 * 20e-6,
-    );
-    println!(
-        "training     {} steps of {} sequences of {} tokens: {} tokens",
-        format::count(config.training.n_steps),
-        format::count(config.training.batch_size),
-        format::count(config.data.seq_len),
-        format::short(tokens as f64),
-    );
-    println!("\n{}", config.to_toml());
-    Ok(())
+    Ok(Subject {
+        facts: vec![
+            ("configuration", config.name.clone()),
+            ("objective", config.objective.kind.name().to_owned()),
+            ("MASK", format::count(mask_token)),
+        ],
+        network: config.model.network(config.objective.kind, vocab_size),
+        experiment: Some(config),
+    })
+}
+
+fn of_run(path: &Path) -> Result<Subject> {
+    let run =
+        RunFolder::new(path).load(CheckpointChoice::Last, WeightsChoice::Raw, &Device::flex())?;
+    Ok(Subject {
+        facts: vec![
+            ("run", path.display().to_string()),
+            ("checkpoint", format!("step {}", format::count(run.step))),
+            ("objective", run.config.objective.kind.name().to_owned()),
+            ("tokenizer", run.tokenizer.name().to_string()),
+            ("MASK", format::count(run.mask_token)),
+        ],
+        network: run.network_config(),
+        experiment: Some(run.config),
+    })
+}
+
+fn of_weights(path: &Path, n_heads: Option<usize>) -> Result<Subject> {
+    let file = WeightsFile::open(path, WeightsChoice::Average)?;
+    let names = match file.is_published() {
+        true => "the authors'",
+        false => "this program's",
+    };
+    let sets = match file.source() {
+        WeightsSource::Only => "one set",
+        WeightsSource::Average | WeightsSource::Raw => "raw and averaged",
+    };
+    let heads = match (file.has_sizes(), n_heads) {
+        (true, None) => "as the file says",
+        (_, Some(_)) => "as told",
+        (false, None) => "taken as 64 features each, as published",
+    };
+    Ok(Subject {
+        facts: vec![
+            ("weights", path.display().to_string()),
+            ("sets of weights", sets.to_owned()),
+            ("names", names.to_owned()),
+            ("heads", heads.to_owned()),
+        ],
+        network: file.config(n_heads)?,
+        experiment: None,
+    })
+}
+
+fn network_in_words(config: &LanguageModelConfig) -> String {
+    let (what, d_model, n_heads) = match config {
+        LanguageModelConfig::Partition(c) => (
+            format!(
+                "partition transformer, {}/{} blocks",
+                c.n_encoder_blocks, c.n_decoder_blocks
+            ),
+            c.d_model,
+            c.n_heads,
+        ),
+        LanguageModelConfig::Masked(c) => {
+            (format!("DiT, {} blocks", c.n_blocks), c.d_model, c.n_heads)
+        }
+        LanguageModelConfig::Causal(c) => (
+            format!("causal DiT, {} blocks", c.n_blocks),
+            c.d_model,
+            c.n_heads,
+        ),
+    };
+    let vocab_size = format::count(config.vocab_size());
+    format!("{what}, width {d_model}, {n_heads} heads, {vocab_size} token ids")
 }

@@ -1,10 +1,14 @@
 mod config_args;
+mod convert;
+mod cost_report;
 mod eval_ppl;
 mod info;
 mod prepare_data;
+mod run_args;
 mod sample;
 mod train;
 
+pub use convert::ConvertArgs;
 pub use eval_ppl::EvalPplArgs;
 pub use info::InfoArgs;
 pub use prepare_data::PrepareDataArgs;

@@ -1,5 +1,26 @@
-//! Weights in the layout of the authors' PyTorch code.
+//! Weights in files: the authors' checkpoints, and this crate's own.
+//!
+//! [`WeightsFile`] opens any of them, says which network they belong to and loads it; [`save`]
+//! writes one. Nothing stored in a file is executed.
+//!
+//! | format | tensors are named | read | written |
+//! | --- | --- | --- | --- |
+//! | PyTorch checkpoint (`.ckpt`, `.pt`) | as published | raw or averaged weights | no |
+//! | safetensors | as published, or as here | yes | yes |
+//! | burnpack (`.bpk`) | as here | yes | yes |
+//!
+//! Files written here carry the sizes of their network; those of others show all of them in their
+//! tensors but the number of heads and the kind of pre-query
+//! ([`WeightsFile::config`]).
 
-mod published;
+mod architecture;
+mod error;
+mod export;
+mod published_names;
+mod pytorch;
+mod safetensors_file;
+mod weights_file;
 
-pub use published::{PublishedWeights, WeightsError, load_published};
+pub use error::{Mismatch, WeightsError};
+pub use export::{WeightsFormat, save};
+pub use weights_file::{WeightsChoice, WeightsFile, WeightsSource};

@@ -1,0 +1,156 @@
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use burn::tensor::Device;
+use clap::{Args, ValueEnum};
+use pgm_model::weights::{WeightsFile, WeightsFormat, WeightsSource, save};
+use pgm_model::{LanguageModel, LanguageModelConfig, cost};
+use pgm_train::{CheckpointChoice, RunFolder, WeightsChoice};
+
+use crate::format;
+
+const AFTER_HELP: &str = "\
+Examples:
+  pgm convert pgm_8_8.ckpt --to safetensors --output pgm_8_8.safetensors
+      a checkpoint of the authors, its averaged weights, for this program
+  pgm convert runs/quickstart-pgm --to published --output quickstart.safetensors
+      a model of your own, for the authors' PyTorch code
+  pgm convert runs/quickstart-pgm --to burnpack --output quickstart.bpk --weights raw
+      as after the last step, for a Burn program
+
+Nothing that is stored in a checkpoint is executed. A file that is written here says which
+network it is for; `pgm info FILE` shows it. docs/weights.md has more.";
+
+/// Write the weights of a run or of a published checkpoint in another format
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct ConvertArgs {
+    /// The folder of a run, or a file with weights: a checkpoint of
+    /// the authors (.ckpt, .pt), safetensors or burnpack
+    #[arg(value_name = "RUN or FILE")]
+    input: PathBuf,
+    /// What to write
+    #[arg(long, value_name = "FORMAT")]
+    to: Format,
+    /// The file to write
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+    /// Which weights of a run or a training checkpoint
+    #[arg(long, default_value = "ema")]
+    weights: Weights,
+    /// Which checkpoint of a run: `last`, `best` (lowest validation loss) or a step
+    #[arg(long, value_name = "WHICH", default_value = "last")]
+    checkpoint: CheckpointChoice,
+    /// Attention heads, if not 64 features each (no tensor shows their number; files of this program
+    /// and runs say it)
+    #[arg(long, value_name = "N")]
+    n_heads: Option<usize>,
+    /// Replace the output file if it exists
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Safetensors with this program's names
+    Safetensors,
+    /// Burn's own format with this program's names
+    Burnpack,
+    /// Safetensors with the names and the layout of the authors' PyTorch code
+    Published,
+}
+
+/// Which weights of a run or a training checkpoint to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Weights {
+    /// Averaged over training (the raw ones if there are no others)
+    Ema,
+    /// As after the last step
+    Raw,
+}
+
+impl ConvertArgs {
+    pub fn run(self) -> Result<ExitCode> {
+        check_output(&self.output, self.force)?;
+        let loaded = self.load()?;
+        let format = match self.to {
+            Format::Safetensors => WeightsFormat::Safetensors,
+            Format::Burnpack => WeightsFormat::Burnpack,
+            Format::Published => WeightsFormat::Published,
+        };
+        save(&loaded.network, &loaded.config, format, &self.output)?;
+        println!(
+            "wrote {}: {} parameters, {}",
+            self.output.display(),
+            format::count(cost::n_parameters(&loaded.config)),
+            loaded.source
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn load(&self) -> Result<Loaded> {
+        let choice = match self.weights {
+            Weights::Ema => WeightsChoice::Average,
+            Weights::Raw => WeightsChoice::Raw,
+        };
+        let device = Device::flex();
+        if self.input.is_dir() {
+            if self.n_heads.is_some() {
+                bail!("a run says how many heads it has; leave `--n-heads` out");
+            }
+            let run = RunFolder::new(&self.input).load(self.checkpoint, choice, &device)?;
+            let has_average = run.config.optimizer.ema_decay > 0.0;
+            let weights = match self.weights {
+                Weights::Ema if has_average => "averaged weights",
+                Weights::Ema | Weights::Raw => "raw weights",
+            };
+            return Ok(Loaded {
+                config: run.network_config(),
+                source: format!("{weights} of step {}", format::count(run.step)),
+                network: run.network,
+            });
+        }
+        let file = WeightsFile::open(&self.input, choice)?;
+        let config = file.config(self.n_heads)?;
+        if !file.has_sizes() && self.n_heads.is_none() {
+            tracing::info!(
+                "64 features a head and pre-query learn+freqs, as published; the file does not tell"
+            );
+        }
+        let source = match file.source() {
+            WeightsSource::Average => "averaged weights",
+            WeightsSource::Raw => "raw weights",
+            WeightsSource::Only => "the weights of the file",
+        };
+        Ok(Loaded {
+            network: file.load(self.n_heads, &device)?,
+            config,
+            source: source.into(),
+        })
+    }
+}
+
+struct Loaded {
+    network: LanguageModel,
+    config: LanguageModelConfig,
+    /// What was read, in words.
+    source: String,
+}
+
+/// Refuses what cannot be written before anything is read.
+fn check_output(path: &Path, force: bool) -> Result<()> {
+    if path.is_dir() {
+        bail!("`{}` is a folder, wanted a file", path.display());
+    }
+    if path.exists() && !force {
+        bail!("`{}` exists; --force replaces it", path.display());
+    }
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        bail!("there is no folder `{}` to write to", folder.display());
+    }
+    Ok(())
+}

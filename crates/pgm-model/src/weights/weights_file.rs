@@ -1,0 +1,308 @@
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::store::burn_pack::{Error as PackError, Reader, Tensor as StoredTensor};
+use burn::store::{
+    BurnToPyTorchAdapter, FloatCastAdapter, ModuleAdapter, ModuleSnapshot, PyTorchToBurnAdapter,
+    bridge,
+};
+use burn::tensor::{Bytes, DType, Device, Shape, TensorData};
+
+use super::error::{Mismatch, WeightsError};
+use super::export::CONFIG_KEY;
+use super::published_names::{BACKBONE, PublishedNames, TOKEN_EMBEDDING, is_buffer};
+use super::{architecture, pytorch, safetensors_file};
+use crate::{LanguageModel, LanguageModelConfig};
+
+/// Which weights of a checkpoint to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WeightsChoice {
+    /// Averaged over training; the raw ones if there are no others.
+    #[default]
+    Average,
+    /// As after the last optimizer step.
+    Raw,
+}
+
+/// Which weights of a file were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightsSource {
+    /// The average of a training checkpoint.
+    Average,
+    /// The raw weights of a training checkpoint.
+    Raw,
+    /// The only ones in the file.
+    Only,
+}
+
+/// The tensors of a file with weights; they are read when they are used.
+#[derive(Debug)]
+pub struct WeightsFile {
+    path: PathBuf,
+    source: WeightsSource,
+    /// Whether names and layout are those of the authors' code.
+    is_published: bool,
+    tensors: Vec<StoredTensor>,
+    config: Option<LanguageModelConfig>,
+}
+
+impl WeightsFile {
+    /// Opens a PyTorch checkpoint, a safetensors file or a burnpack; the content decides which.
+    ///
+    /// A checkpoint's prefix `backbone.` is taken off, and what lies outside it (teachers, optimizer,
+    /// configuration, tokenizer) is passed over unread.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or has none of the three forms.
+    pub fn open(path: impl AsRef<Path>, choice: WeightsChoice) -> Result<Self, WeightsError> {
+        let path = path.as_ref();
+        let read = |reason: String| WeightsError::read(path, reason);
+        let mut start = [0; 4];
+        File::open(path)
+            .and_then(|mut file| file.read_exact(&mut start))
+            .map_err(|error| read(error.to_string()))?;
+        let (tensors, source, config) = match &start {
+            b"PK\x03\x04" => {
+                let (tensors, source) = pytorch::open(path, choice).map_err(read)?;
+                (tensors, source, None)
+            }
+            // Burnpack's magic number 0x4255524E, little-endian.
+            b"NRUB" => {
+                let reader = Reader::from_file_exact(path).map_err(|e| read(e.to_string()))?;
+                let config = reader.metadata().get(CONFIG_KEY).cloned();
+                let tensors = reader.into_tensors().map_err(|e| read(e.to_string()))?;
+                (tensors, WeightsSource::Only, config)
+            }
+            [0x80, 0x02, 0x8a, 0x0a] => {
+                return Err(read(
+                    "it was written by PyTorch before 1.6; load it and `torch.save` it again with a newer one"
+                        .into(),
+                ));
+            }
+            _ => {
+                let (tensors, mut metadata) = safetensors_file::open(path).map_err(read)?;
+                (tensors, WeightsSource::Only, metadata.remove(CONFIG_KEY))
+            }
+        };
+        let config = config
+            .map(|text| serde_json::from_str(&text))
+            .transpose()
+            .map_err(|error| read(format!("the sizes in it are damaged: {error}")))?;
+        let tensors = strip_backbone(tensors);
+        Ok(Self {
+            path: path.to_path_buf(),
+            source,
+            is_published: tensors.iter().any(|tensor| tensor.name == TOKEN_EMBEDDING),
+            tensors,
+            config,
+        })
+    }
+
+    /// Which weights of the file these are.
+    pub fn source(&self) -> WeightsSource {
+        self.source
+    }
+
+    /// Whether the tensors are named and laid out as in the authors' code.
+    pub fn is_published(&self) -> bool {
+        self.is_published
+    }
+
+    /// Whether the file says all sizes of its network, which files written here do.
+    pub fn has_sizes(&self) -> bool {
+        self.config.is_some()
+    }
+
+    /// The network that the weights are for.
+    ///
+    /// A file written here says so. From published tensors all sizes are read but the number of heads,
+    /// taken for `d_model / 64` as in all published networks unless `n_heads` is given; the kind of
+    /// pre-query is taken for the published `learn+freqs`, dropout for 0.1.
+    ///
+    /// # Errors
+    /// When the file does not tell, or the sizes make no network.
+    pub fn config(&self, n_heads: Option<usize>) -> Result<LanguageModelConfig, WeightsError> {
+        let mut config = match &self.config {
+            Some(config) => config.clone(),
+            None if self.is_published => {
+                let shapes: BTreeMap<&str, Vec<usize>> = self
+                    .tensors
+                    .iter()
+                    .map(|tensor| (tensor.name.as_str(), tensor.shape.to_vec()))
+                    .collect();
+                architecture::read(&shapes, n_heads)
+                    .map_err(|reason| WeightsError::architecture(&self.path, reason))?
+            }
+            None => {
+                return Err(WeightsError::architecture(
+                    &self.path,
+                    "it has neither published names nor the sizes that `pgm convert` writes; a \
+                     checkpoint of a run is opened by the run's folder",
+                ));
+            }
+        };
+        if let Some(n_heads) = n_heads {
+            config.set_n_heads(n_heads);
+        }
+        config.validate().map_err(|source| WeightsError::Config {
+            path: self.path.clone(),
+            source,
+        })?;
+        Ok(config)
+    }
+
+    /// Builds the network of the file with its weights.
+    ///
+    /// # Errors
+    /// As [`Self::config`] and [`Self::load_into`].
+    pub fn load(
+        &self,
+        n_heads: Option<usize>,
+        device: &Device,
+    ) -> Result<LanguageModel, WeightsError> {
+        let mut model = self.config(n_heads)?.init(device);
+        self.load_into(&mut model)?;
+        Ok(model)
+    }
+
+    /// Replaces the weights of a network, in float32; the network stays as it is on an error.
+    ///
+    /// # Errors
+    /// When a tensor is missing, of another shape or has no place in the network (all such are
+    /// counted), or cannot be read.
+    pub fn load_into<M: Module>(&self, model: &mut M) -> Result<(), WeightsError> {
+        let wanted = Parameters::of(model, self.is_published)?;
+        let mismatch = self.mismatch(&wanted);
+        if !mismatch.is_empty() {
+            return Err(WeightsError::Mismatch {
+                path: self.path.clone(),
+                mismatch,
+            });
+        }
+        let tensors = self.parameters().map(|tensor| {
+            let mut tensor = tensor.clone();
+            tensor.name = wanted.0[&tensor.name].0.clone();
+            tensor
+        });
+        let cast = FloatCastAdapter::to(DType::F32);
+        let adapter: Box<dyn ModuleAdapter> = match self.is_published {
+            true => Box::new(PyTorchToBurnAdapter.chain(cast)),
+            false => Box::new(cast),
+        };
+        let result = model.apply(tensors.collect(), None, Some(adapter), true);
+        match result.errors.first() {
+            Some(error) => Err(WeightsError::read(&self.path, error)),
+            None => Ok(()),
+        }
+    }
+
+    fn parameters(&self) -> impl Iterator<Item = &StoredTensor> {
+        let tensors = self.tensors.iter();
+        tensors.filter(|tensor| !is_buffer(&tensor.name))
+    }
+
+    fn mismatch(&self, wanted: &Parameters) -> Mismatch {
+        let found: BTreeMap<&str, &StoredTensor> = self
+            .parameters()
+            .map(|tensor| (tensor.name.as_str(), tensor))
+            .collect();
+        let mut mismatch = Mismatch::default();
+        for (name, (_, wanted)) in &wanted.0 {
+            match found.get(name.as_str()) {
+                None => mismatch.missing.push(name.clone()),
+                Some(tensor) if tensor.shape.to_vec() != *wanted => {
+                    mismatch
+                        .misshapen
+                        .push((name.clone(), tensor.shape.to_vec(), wanted.clone()))
+                }
+                Some(_) => {}
+            }
+        }
+        let unexpected = found.keys().filter(|name| !wanted.0.contains_key(**name));
+        mismatch.unexpected = unexpected.map(|name| name.to_string()).collect();
+        mismatch
+    }
+}
+
+/// Parameters of a network by their name in the file, with their name here and their shape in the
+/// file.
+struct Parameters(BTreeMap<String, (String, Vec<usize>)>);
+
+impl Parameters {
+    fn of<M: Module>(model: &M, is_published: bool) -> Result<Self, WeightsError> {
+        Ok(Self(
+            named_tensors(model, is_published)?
+                .into_iter()
+                .map(|(name, tensor)| (name, (tensor.name.clone(), tensor.shape.to_vec())))
+                .collect(),
+        ))
+    }
+}
+
+/// The parameters of a network by their name in a file, laid out as there; their own name is the one
+/// here.
+pub(super) fn named_tensors<M: Module>(
+    model: &M,
+    is_published: bool,
+) -> Result<Vec<(String, StoredTensor)>, WeightsError> {
+    if !is_published {
+        let tensors = model.collect(None, None, true).into_iter();
+        return Ok(tensors
+            .map(|tensor| (tensor.name.clone(), tensor))
+            .collect());
+    }
+    let tensors = model.collect(None, Some(Box::new(BurnToPyTorchAdapter)), true);
+    let names = PublishedNames::of(tensors.iter().map(|tensor| tensor.name.as_str()))
+        .ok_or(WeightsError::NoPublishedNames)?;
+    Ok(tensors
+        .into_iter()
+        .map(|tensor| (names.published(&tensor.name), tensor))
+        .collect())
+}
+
+/// A tensor whose bytes lie in a file, little-endian and in row-major order.
+pub(super) fn tensor_in_file(
+    path: &Arc<Path>,
+    name: String,
+    dtype: DType,
+    shape: Vec<usize>,
+    offset: u64,
+) -> StoredTensor {
+    let path = path.clone();
+    let shape = Shape::from(shape);
+    let n_bytes = bridge::data_len(dtype, &shape);
+    let declared = shape.clone();
+    bridge::deferred(name, dtype, shape, None, move || {
+        let mut bytes = vec![0; n_bytes];
+        let mut file = File::open(&path).map_err(io)?;
+        file.seek(SeekFrom::Start(offset)).map_err(io)?;
+        file.read_exact(&mut bytes).map_err(io)?;
+        let bytes = Bytes::from_bytes_vec(bytes);
+        TensorData::try_from_bytes(bytes, declared.clone(), dtype)
+            .map_err(|error| PackError::TensorBytesSizeMismatch(error.to_string()))
+    })
+}
+
+fn io(error: std::io::Error) -> PackError {
+    PackError::IoError(error.to_string())
+}
+
+/// Takes the prefix of training checkpoints off; where it occurs, tensors without it are no part of
+/// the network.
+fn strip_backbone(tensors: Vec<StoredTensor>) -> Vec<StoredTensor> {
+    let is_checkpoint = tensors.iter().any(|t| t.name.starts_with(BACKBONE));
+    if !is_checkpoint {
+        return tensors;
+    }
+    tensors
+        .into_iter()
+        .filter_map(|mut tensor| {
+            tensor.name = tensor.name.strip_prefix(BACKBONE)?.to_owned();
+            Some(tensor)
+        })
+        .collect()
+}
