@@ -51,7 +51,8 @@ pub(crate) fn n_ids(tokenizer: &Tokenizer) -> u32 {
     largest.map_or(0, |id| id + 1)
 }
 
-fn words() -> ByteLevel {
+/// GPT-2's pattern: it cuts a text into words and spells them in the byte alphabet.
+pub(crate) fn words() -> ByteLevel {
     ByteLevel::new(false, true, true)
 }
 

@@ -1,7 +1,5 @@
 use std::path::Path;
 
-use serde::Serialize;
-
 /// What a source file holds, by the ending of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TextFormat {
@@ -10,7 +8,7 @@ pub(crate) struct TextFormat {
 }
 
 /// The text inside of a source file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TextKind {
     /// `.txt`: text, cut into documents as the configuration says.
     Plain,

@@ -57,7 +57,7 @@ impl Tokenizer {
     /// When `vocab_size` is out of range, or the texts are longer than 2 GiB together (the pair counts have
     /// 32 bits).
     pub fn train_bpe(
-        texts: impl Iterator<Item = String> + Send,
+        texts: impl Iterator<Item = String>,
         vocab_size: usize,
     ) -> Result<Self, DataError> {
         let name = TokenizerSpec::bpe(vocab_size)?.to_string();

@@ -93,26 +93,28 @@ impl<'a> TrainingText<'a> {
         };
         let mut train = begin(PreparedData::TRAIN_FILE)?;
         let mut validation = begin(PreparedData::VALIDATION_FILE)?;
-        let mut write_waiting = |train: &mut Side, validation: &mut Side| {
+        let mut write_waiting = |train: &mut Side, validation: &mut Side, n_bytes: u64| {
             train.write_waiting(tokenizer)?;
             validation.write_waiting(tokenizer)?;
             progress(PrepareProgress::Tokenized {
-                n_bytes: train.n_text_bytes + validation.n_text_bytes,
+                n_bytes,
                 n_bytes_total: self.n_bytes,
                 n_tokens: train.writer.n_tokens() + validation.writer.n_tokens(),
             });
             Ok::<_, DataError>(())
         };
+        let mut n_bytes = 0;
         for (index, document) in self.corpus.documents().enumerate() {
             let document = document?;
+            n_bytes += document.len() as u64;
             let parts = self.validation.parts(index, self.n_documents, &document);
             train.extend(parts.0);
             validation.extend(parts.1);
             if train.n_waiting_bytes + validation.n_waiting_bytes >= BATCH_BYTES {
-                write_waiting(&mut train, &mut validation)?;
+                write_waiting(&mut train, &mut validation, n_bytes)?;
             }
         }
-        write_waiting(&mut train, &mut validation)?;
+        write_waiting(&mut train, &mut validation, n_bytes)?;
         if validation.writer.n_tokens() == 0 || train.writer.n_tokens() == 0 {
             return Err(self.validation.invalid(
                 format!(

@@ -73,6 +73,15 @@ fn every_document_gives_its_last_part_to_validation() {
     assert_eq!(manifest.train.n_tokens, data.train().n_tokens() as u64);
     assert_eq!(manifest.sources[2].n_bytes, novel("whale").len() as u64);
     assert_eq!(steps.len(), 3 + 1 + 1);
+    let all: usize = ["albatross", "squid", "whale"]
+        .map(|word| novel(word).len())
+        .iter()
+        .sum();
+    let all = all as u64;
+    assert!(matches!(
+        steps[4],
+        PrepareProgress::Tokenized { n_bytes, n_bytes_total, .. } if (n_bytes, n_bytes_total) == (all, all)
+    ));
     assert_eq!(
         steps[3],
         PrepareProgress::TrainingTokenizer { vocab_size: 300 }
