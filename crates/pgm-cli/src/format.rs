@@ -17,6 +17,16 @@ pub fn count(n: usize) -> String {
     text
 }
 
+/// Text on a line of its own, cut after `n_letters`.
+pub fn one_line(text: &str, n_letters: usize) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(n_letters) {
+        Some((end, _)) => format!("{}...", &line[..end]),
+        None => line,
+    }
+}
+
 /// `5.2k`, `1.3M`, `870`.
 pub fn short(value: f64) -> String {
     match value {

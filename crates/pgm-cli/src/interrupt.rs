@@ -3,6 +3,8 @@
 use anyhow::{Context, Result};
 use burn_train::Interrupter;
 
+use crate::log_output;
+
 /// The first Ctrl-C (or SIGTERM) stops the work after the current step and saves; a second one
 /// ends the process at once.
 pub fn graceful() -> Result<Interrupter> {
@@ -12,7 +14,9 @@ pub fn graceful() -> Result<Interrupter> {
         if handle.should_stop() {
             std::process::exit(130);
         }
-        eprintln!("\nstopping after this step, then saving; press Ctrl-C again to stop at once");
+        log_output::line(
+            "\nstopping after this step, then saving; press Ctrl-C again to stop at once",
+        );
         handle.stop(Some("interrupted"));
     })
     .context("Ctrl-C cannot be handled")?;

@@ -2,9 +2,11 @@
 //! baselines.
 
 mod commands;
+mod dashboard;
 mod device;
 mod format;
 mod interrupt;
+mod log_output;
 mod progress;
 
 use clap::{Parser, Subcommand};
@@ -28,9 +30,12 @@ Examples:
 
 Results go to stdout, progress and logs to stderr. RUST_LOG=debug shows more.";
 
+/// With the commit that the program was built from.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("PGM_COMMIT"), ")");
+
 /// Partition generative models: masked generative modelling without masks.
 #[derive(Debug, Parser)]
-#[command(name = "pgm", version, about, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(name = "pgm", version = VERSION, about, after_help = AFTER_HELP, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -52,7 +57,7 @@ fn main() -> std::process::ExitCode {
         .with_env_filter(
             EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,pgm=info")),
         )
-        .with_writer(std::io::stderr)
+        .with_writer(log_output::LogOutput)
         .with_target(false)
         .without_time()
         .init();

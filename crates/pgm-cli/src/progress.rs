@@ -12,6 +12,9 @@ use crate::format;
 /// Between two plain lines.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Letters of a sample that are shown.
+const SAMPLE_LETTERS: usize = 120;
+
 /// One stage of work.
 pub struct Stage {
     bar: Option<ProgressBar>,
@@ -89,14 +92,47 @@ impl TrainingProgress {
             None => eprintln!("{line}"),
         }
     }
+
+    /// Shows how far the preparation of the text is.
+    pub fn prepare(&mut self, event: PrepareProgress) {
+        match event {
+            PrepareProgress::Scanned {
+                n_files,
+                n_files_total,
+                n_bytes,
+            } if n_files == n_files_total => self.note(&format!(
+                "{:>10} {} files, {} bytes",
+                "text",
+                format::count(n_files),
+                format::short(n_bytes as f64)
+            )),
+            PrepareProgress::Reused => {
+                self.note(&format!("{:>10} tokens are there already", "data"));
+            }
+            PrepareProgress::TrainingTokenizer { vocab_size } => self.note(&format!(
+                "{:>10} learning {} tokens from the text",
+                "tokenizer",
+                format::count(vocab_size)
+            )),
+            PrepareProgress::Tokenized {
+                n_bytes,
+                n_bytes_total,
+                n_tokens,
+            } => {
+                let megabytes = |n_bytes: u64| n_bytes.div_ceil(1_000_000) as usize;
+                let (done, total) = (megabytes(n_bytes), megabytes(n_bytes_total));
+                let message = format!("MB, {} tokens", format::short(n_tokens as f64));
+                self.stage("data", total).update(done, total, &message);
+            }
+            _ => {}
+        }
+    }
 }
 
 impl TrainingObserver for TrainingProgress {
     fn on_event(&mut self, event: TrainingEvent) {
         match event {
-            TrainingEvent::Preparing(event) => {
-                prepare_event(event, &mut |line| self.note(&line));
-            }
+            TrainingEvent::Preparing(event) => self.prepare(event),
             TrainingEvent::Ready {
                 n_train_sequences,
                 n_validation_sequences,
@@ -121,6 +157,7 @@ impl TrainingObserver for TrainingProgress {
                 loss,
                 tokens_per_second,
                 remaining,
+                ..
             } => {
                 let left = remaining.map_or_else(String::new, |left| {
                     format!(", {} left", format::duration(left))
@@ -148,40 +185,18 @@ impl TrainingObserver for TrainingProgress {
             TrainingEvent::Sampling { done, total } => {
                 self.stage("sample", total).update(done, total, "steps");
             }
-            TrainingEvent::Sampled { .. } => self.stage = None,
+            TrainingEvent::Sampled { step, texts } => {
+                self.stage = None;
+                if let Some(text) = texts.first() {
+                    self.note(&format!(
+                        "{:>10} step {}: {}",
+                        "sample",
+                        format::count(step),
+                        format::one_line(text, SAMPLE_LETTERS)
+                    ));
+                }
+            }
             _ => {}
         }
-    }
-}
-
-/// One line for each thing that happens while text is prepared.
-pub fn prepare_event(event: PrepareProgress, line: &mut dyn FnMut(String)) {
-    match event {
-        PrepareProgress::Scanned {
-            n_files,
-            n_files_total,
-            n_bytes,
-        } if n_files == n_files_total => line(format!(
-            "{:>10} {} files, {} bytes",
-            "text",
-            format::count(n_files),
-            format::short(n_bytes as f64)
-        )),
-        PrepareProgress::Reused => line(format!("{:>10} tokens are there already", "data")),
-        PrepareProgress::TrainingTokenizer { vocab_size } => line(format!(
-            "{:>10} learning {} tokens from the text",
-            "tokenizer",
-            format::count(vocab_size)
-        )),
-        PrepareProgress::Tokenized {
-            n_bytes,
-            n_bytes_total,
-            n_tokens,
-        } if n_bytes == n_bytes_total => line(format!(
-            "{:>10} {} tokens",
-            "data",
-            format::count(n_tokens as usize)
-        )),
-        _ => {}
     }
 }

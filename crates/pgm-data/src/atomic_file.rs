@@ -41,6 +41,24 @@ impl AtomicFile {
         })
     }
 
+    /// Temporary files for `path` that killed processes have left behind. Also those of writers that are at work:
+    /// whoever removes them makes sure that there are none.
+    pub(crate) fn leftovers(path: &Path) -> Result<Vec<PathBuf>, DataError> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let begin = format!(".{name}.");
+        let mut found = Vec::new();
+        for entry in fs::read_dir(folder).map_err(DataError::io("read", folder))? {
+            let entry = entry.map_err(DataError::io("read", folder))?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with(&begin) && name.ends_with(".tmp") {
+                found.push(entry.path());
+            }
+        }
+        Ok(found)
+    }
+
     /// The name that the file gets in the end.
     pub(crate) fn path(&self) -> &Path {
         &self.path
@@ -113,6 +131,13 @@ mod tests {
         file.write_all(b"half").unwrap();
         drop(file);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+
+        fs::write(folder.path().join(".a.bin.7-0.tmp"), b"killed").unwrap();
+        fs::write(folder.path().join(".b.bin.7-0.tmp"), b"another").unwrap();
+        let leftovers = AtomicFile::leftovers(&path).unwrap();
+        assert_eq!(leftovers, [folder.path().join(".a.bin.7-0.tmp")]);
+        fs::remove_file(&leftovers[0]).unwrap();
+        fs::remove_file(folder.path().join(".b.bin.7-0.tmp")).unwrap();
 
         AtomicFile::write(&path, b"whole").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"whole");

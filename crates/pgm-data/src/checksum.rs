@@ -1,10 +1,35 @@
 //! SHA-256 as hexadecimal digits.
 
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
 use sha2::{Digest, Sha256};
+
+use crate::DataError;
 
 /// The SHA-256 of `bytes`, as 64 lower-case hexadecimal digits.
 pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
     to_hex(&Sha256::digest(bytes))
+}
+
+/// The length of a file in bytes, and its SHA-256 as [`sha256_hex`] writes it.
+pub(crate) fn sha256_of_file(path: &Path) -> Result<(u64, String), DataError> {
+    let mut file = File::open(path).map_err(DataError::io("read", path))?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 18];
+    let mut n_bytes = 0;
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok((n_bytes, to_hex(&hash.finalize()))),
+            Ok(n_read) => {
+                hash.update(&buffer[..n_read]);
+                n_bytes += n_read as u64;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(DataError::io("read", path)(error)),
+        }
+    }
 }
 
 /// Lower-case hexadecimal digits of `bytes`.

@@ -1,23 +1,32 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::documents::Documents;
+use crate::text_format::{TextFormat, TextKind};
 use crate::{DataError, DocumentSplit};
 
 /// Text files and the way they are cut into documents, in an order that depends on nothing but the paths.
+///
+/// `.txt` files are cut by a [`DocumentSplit`]; each line of a `.jsonl` file is a JSON object with one document
+/// in a field. Both may be compressed: `.gz` (one or more members) or `.zst` (one or more frames).
 #[derive(Debug, Clone)]
 pub struct Corpus {
     files: Vec<PathBuf>,
     split: DocumentSplit,
+    text_field: String,
 }
 
 impl Corpus {
+    /// The field of a `.jsonl` line that holds the text, unless another is named.
+    pub const TEXT_FIELD: &str = "text";
+
     /// Finds the text files of `inputs`: files as given, folders with everything below them.
     ///
     /// Inputs keep their order, the files of a folder are sorted by path. In folders, files of other kinds,
     /// hidden files and links to folders are passed over. A file that is reached twice counts once.
     ///
     /// # Errors
-    /// When a path is missing, a file given by name is no `.txt` file, or there is no file at all.
+    /// When a path is missing, a file given by name has another ending, or there is no file at all.
     pub fn open(inputs: &[PathBuf], split: DocumentSplit) -> Result<Self, DataError> {
         split.validate()?;
         let mut files = Vec::new();
@@ -48,7 +57,19 @@ impl Corpus {
         if files.is_empty() {
             return Err(Self::empty(inputs));
         }
-        Ok(Self { files, split })
+        Ok(Self {
+            files,
+            split,
+            text_field: Self::TEXT_FIELD.to_owned(),
+        })
+    }
+
+    /// Reads the text of `.jsonl` lines from another field.
+    pub fn with_text_field(self, text_field: impl Into<String>) -> Self {
+        Self {
+            text_field: text_field.into(),
+            ..self
+        }
     }
 
     /// The files, in reading order.
@@ -61,23 +82,44 @@ impl Corpus {
         &self.split
     }
 
-    /// Every document, in order; one file at a time is in memory.
+    /// The field of a `.jsonl` line that holds the text.
+    pub fn text_field(&self) -> &str {
+        &self.text_field
+    }
+
+    /// Which of the files are `.jsonl`, by their place in [`files`](Self::files).
+    pub(crate) fn json_lines(&self) -> Vec<usize> {
+        let is_json = |file: &Path| {
+            TextFormat::of(file).is_some_and(|format| format.kind == TextKind::JsonLines)
+        };
+        let files = self.files.iter().enumerate();
+        files
+            .filter_map(|(index, file)| is_json(file).then_some(index))
+            .collect()
+    }
+
+    /// Every document, in order; memory holds one at a time.
     ///
     /// # Errors
-    /// An item is an error when its file cannot be read or is not UTF-8.
+    /// An item is an error when its file cannot be read, is a damaged archive, is not UTF-8 or has a line that is
+    /// no JSON object with a text.
     pub fn documents(&self) -> impl Iterator<Item = Result<String, DataError>> + Send + '_ {
-        self.files.iter().flat_map(|file| {
-            let documents: Vec<_> = match read_text(file) {
-                Ok(text) => self
-                    .split
-                    .documents(&text)
-                    .into_iter()
-                    .map(|document| Ok(document.to_owned()))
-                    .collect(),
-                Err(error) => vec![Err(error)],
-            };
-            documents
-        })
+        (0..self.files.len()).flat_map(|index| self.documents_of(index))
+    }
+
+    /// The documents of file `index`.
+    pub(crate) fn documents_of(
+        &self,
+        index: usize,
+    ) -> impl Iterator<Item = Result<String, DataError>> + Send + use<> {
+        let file = &self.files[index];
+        let format = TextFormat::of(file).expect("files of other kinds are not taken in");
+        let (documents, error) = match Documents::open(file, format, &self.split, &self.text_field)
+        {
+            Ok(documents) => (Some(documents), None),
+            Err(error) => (None, Some(Err(error))),
+        };
+        documents.into_iter().flatten().chain(error)
     }
 
     /// The error for inputs without any text.
@@ -93,41 +135,6 @@ impl Corpus {
                 names.join(", ")
             },
             wanted: TextFormat::ENDINGS,
-        }
-    }
-}
-
-/// Reads the whole text of a file, without a byte order mark.
-pub(crate) fn read_text(path: &Path) -> Result<String, DataError> {
-    let bytes = fs::read(path).map_err(DataError::io("read", path))?;
-    text_of(bytes, path)
-}
-
-/// The text in the bytes of the file `path`.
-pub(crate) fn text_of(bytes: Vec<u8>, path: &Path) -> Result<String, DataError> {
-    let text = String::from_utf8(bytes).map_err(|error| DataError::InvalidUtf8 {
-        path: path.to_path_buf(),
-        byte_offset: error.utf8_error().valid_up_to(),
-    })?;
-    match text.strip_prefix('\u{feff}') {
-        Some(rest) => Ok(rest.to_owned()),
-        None => Ok(text),
-    }
-}
-
-/// The kinds of files that are read; a new one is a variant here and an arm in [`read_text`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TextFormat {
-    Plain,
-}
-
-impl TextFormat {
-    const ENDINGS: &str = "`.txt`";
-
-    fn of(path: &Path) -> Option<Self> {
-        match path.extension()?.to_str()? {
-            "txt" => Some(Self::Plain),
-            _ => None,
         }
     }
 }

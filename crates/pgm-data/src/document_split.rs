@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::DataError;
 
-/// How a text file is cut into documents.
+/// How a `.txt` file is cut into documents.
 ///
 /// In a configuration file: `"file"`, `{ blank-lines = 2 }` or `{ separator = "<|endoftext|>" }`. Documents
 /// that hold nothing but white space are left out.
@@ -36,40 +36,6 @@ impl DocumentSplit {
             _ => Ok(()),
         }
     }
-
-    /// The documents of `text`, in order.
-    pub fn documents<'a>(&self, text: &'a str) -> Vec<&'a str> {
-        let mut documents = match self {
-            Self::File => vec![text],
-            Self::BlankLines(n_blank) => at_blank_lines(text, n_blank.get()),
-            Self::Separator(separator) => text
-                .split(separator.as_str())
-                .map(|document| document.trim_matches(['\n', '\r']))
-                .collect(),
-        };
-        documents.retain(|document| !document.trim().is_empty());
-        documents
-    }
-}
-
-fn at_blank_lines(text: &str, n_blank: usize) -> Vec<&str> {
-    let mut documents = Vec::new();
-    let (mut start, mut end, mut blank_run, mut position) = (0, 0, 0, 0);
-    for line in text.split_inclusive('\n') {
-        if line.trim().is_empty() {
-            blank_run += 1;
-        } else {
-            if blank_run >= n_blank {
-                documents.push(&text[start..end]);
-                start = position;
-            }
-            blank_run = 0;
-            end = position + line.trim_end_matches(['\n', '\r']).len();
-        }
-        position += line.len();
-    }
-    documents.push(&text[start..end]);
-    documents
 }
 
 #[cfg(test)]
@@ -81,33 +47,9 @@ mod tests {
     }
 
     #[test]
-    fn blank_lines_part_documents_and_belong_to_none() {
-        let text = "one\ntwo\n\nthree\n \n\r\nfour\r\nfive\n\n\n\n";
-        assert_eq!(
-            blank_lines(1).documents(text),
-            ["one\ntwo", "three", "four\r\nfive"]
-        );
-        assert_eq!(
-            blank_lines(2).documents(text),
-            ["one\ntwo\n\nthree", "four\r\nfive"]
-        );
-    }
-
-    #[test]
-    fn files_are_kept_whole_and_empty_ones_dropped() {
-        assert_eq!(DocumentSplit::File.documents("\n a \n"), ["\n a \n"]);
-        assert!(DocumentSplit::File.documents(" \n\n").is_empty());
-        assert!(blank_lines(1).documents("").is_empty());
-    }
-
-    #[test]
-    fn a_separator_parts_documents() {
-        let split = DocumentSplit::Separator("<|endoftext|>".to_owned());
-        assert_eq!(
-            split.documents("a\n<|endoftext|>\n<|endoftext|> b"),
-            ["a", " b"]
-        );
+    fn an_empty_separator_is_refused() {
         assert!(DocumentSplit::Separator(String::new()).validate().is_err());
+        assert!(blank_lines(1).validate().is_ok());
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub enum DataError {
         path: PathBuf,
     },
     /// A file that was named explicitly has an ending that no reader knows.
-    #[error("`{}` is not a kind of text file that can be read, wanted one of {wanted}; convert it first", path.display())]
+    #[error("`{}` is not a kind of text file that can be read, wanted a name that ends in {wanted}; convert it first", path.display())]
     UnsupportedFormat {
         /// The file.
         path: PathBuf,
@@ -30,16 +30,34 @@ pub enum DataError {
         wanted: &'static str,
     },
     /// A text file is not UTF-8.
-    #[error("`{}` is not UTF-8: byte {byte_offset} is invalid; convert it, for instance with `iconv -t UTF-8`", path.display())]
+    #[error("`{}` is not UTF-8: byte {byte_offset} of its text is invalid; convert it, for instance with `iconv -t UTF-8`", path.display())]
     InvalidUtf8 {
         /// The file.
         path: PathBuf,
-        /// Where the first invalid sequence starts, in bytes from the start of the file.
-        byte_offset: usize,
+        /// Where the first invalid sequence starts, in bytes from the start of the file, decompressed.
+        byte_offset: u64,
+    },
+    /// A compressed file that cannot be decompressed.
+    #[error("`{}` is cut short or damaged: {source}; copy or compress it again", path.display())]
+    DamagedArchive {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder says.
+        source: std::io::Error,
+    },
+    /// A line of a `.jsonl` file that is no object with a text in it.
+    #[error("line {line} of `{}` {problem}", path.display())]
+    JsonLine {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// What is wrong with it, and the way out.
+        problem: String,
     },
     /// The inputs hold no document with text in it.
     #[error(
-        "found no text in {inputs}, wanted at least one non-empty {wanted} file; check the paths"
+        "found no text in {inputs}, wanted at least one file with text in it whose name ends in {wanted}; check the paths"
     )]
     EmptyCorpus {
         /// The inputs as given, each in backticks.
@@ -165,6 +183,14 @@ pub enum DataError {
         /// The checksum of what was written.
         wanted: String,
     },
+    /// A token shard that was written whole, by a program that put the wrong things into it.
+    #[error("shard `{}` is not made as a shard should be: {reason}; prepare the data again", path.display())]
+    ShardContent {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// A shard and a tokenizer that do not belong together.
     #[error("shard `{}` was made with the tokenizer of fingerprint `{got}`, the folder's is `{wanted}`; prepare the data again", path.display())]
     TokenizerMismatch {
@@ -224,6 +250,14 @@ pub enum DataError {
         index: usize,
         /// The data set's answer.
         source: Box<dyn Error + Send + Sync>,
+    },
+    /// A thread that makes batches has ended.
+    #[error("the batch of step {step} was not made: {reason}")]
+    BatchWorker {
+        /// The optimizer step.
+        step: u64,
+        /// What the thread said.
+        reason: String,
     },
 }
 

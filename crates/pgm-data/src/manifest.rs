@@ -21,8 +21,11 @@ pub struct Manifest {
     pub tokenizer_fingerprint: String,
     /// One more than the tokenizer's largest id.
     pub vocab_size: usize,
-    /// How files were cut into documents.
+    /// How `.txt` files were cut into documents.
     pub split: DocumentSplit,
+    /// The field of `.jsonl` lines that held the text, where there were such files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_field: Option<String>,
     /// What was kept out of training.
     pub validation: ValidationSplit,
     /// The files read, in order.
@@ -119,6 +122,7 @@ mod tests {
             tokenizer_fingerprint: "fingerprint".to_owned(),
             vocab_size: 50257,
             split: DocumentSplit::Separator("%".to_owned()),
+            text_field: None,
             validation: ValidationSplit::Fraction(0.1),
             sources: Vec::new(),
             train: ShardRecord::default(),

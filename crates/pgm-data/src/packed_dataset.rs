@@ -1,6 +1,6 @@
 use burn_dataset::{Dataset, DatasetError};
 
-use crate::{DataError, TokenShard, Tokenizer};
+use crate::{DataError, PackingConfig, TokenShard};
 
 /// One row of tokens for a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,25 +9,6 @@ pub struct TokenSequence {
     pub tokens: Vec<u32>,
     /// Which tokens count in the loss; as long as `tokens`.
     pub valid: Vec<bool>,
-}
-
-/// The tokens that packing adds to the text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PackingConfig {
-    /// Begins every row.
-    pub bos_id: u32,
-    /// Ends every document and every row.
-    pub eos_id: u32,
-}
-
-impl PackingConfig {
-    /// The beginning and end of `tokenizer`.
-    pub fn for_tokenizer(tokenizer: &Tokenizer) -> Self {
-        Self {
-            bos_id: tokenizer.bos_id(),
-            eos_id: tokenizer.eos_id(),
-        }
-    }
 }
 
 /// A shard's text in rows of one length, as OpenWebText is packed for diffusion language models.
@@ -57,18 +38,7 @@ impl PackedDataset {
         seq_len: usize,
         config: PackingConfig,
     ) -> Result<Self, DataError> {
-        if seq_len < 3 {
-            return Err(DataError::InvalidSeqLen { got: seq_len });
-        }
-        for token in [config.bos_id, config.eos_id] {
-            if token as usize >= shard.vocab_size() {
-                return Err(DataError::TokenOutOfRange {
-                    path: shard.path().to_path_buf(),
-                    token,
-                    vocab_size: shard.vocab_size() as u32,
-                });
-            }
-        }
+        config.check(&shard, seq_len)?;
         let dataset = Self {
             shard,
             seq_len,
@@ -163,6 +133,7 @@ mod tests {
     const CONFIG: PackingConfig = PackingConfig {
         bos_id: 98,
         eos_id: 99,
+        pad_id: 99,
     };
 
     fn shard(documents: &[Vec<u32>]) -> TokenShard {

@@ -3,15 +3,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::checksum::sha256_hex;
-use crate::corpus::text_of;
+use crate::atomic_file::AtomicFile;
+use crate::checksum::{sha256_hex, sha256_of_file};
+use crate::prepare_lock::PrepareLock;
+use crate::training_text::TrainingText;
 use crate::{
-    Corpus, DataError, DocumentSplit, Manifest, PreparedData, ShardRecord, ShardWriter,
-    SourceRecord, Tokenizer, TokenizerSpec, ValidationSplit,
+    Corpus, DataError, DocumentSplit, Manifest, PreparedData, SourceRecord, Tokenizer,
+    TokenizerSpec, ValidationSplit,
 };
-
-/// Bytes of text that are tokenised at a time; a longer document is a batch of its own.
-const BATCH_BYTES: usize = 1 << 22;
 
 /// What to make token shards from, and where.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,11 +22,18 @@ pub struct PrepareConfig {
     pub tokenizer: TokenizerSpec,
     /// What is kept out of training.
     pub validation: ValidationSplit,
-    /// How files are cut into documents; a file is one document unless said otherwise.
+    /// How `.txt` files are cut into documents; a file is one document unless said otherwise.
     #[serde(default)]
     pub split: DocumentSplit,
+    /// The field of `.jsonl` lines that holds the text; [`Corpus::TEXT_FIELD`] unless said otherwise.
+    #[serde(default = "default_text_field")]
+    pub text_field: String,
     /// The folder for `train.tok`, `validation.tok`, `tokenizer.json` and `manifest.json`; made if missing.
     pub output: PathBuf,
+}
+
+fn default_text_field() -> String {
+    Corpus::TEXT_FIELD.to_owned()
 }
 
 /// How far [`prepare`] has got.
@@ -54,7 +60,7 @@ pub enum PrepareProgress {
     Tokenized {
         /// Bytes of text so far.
         n_bytes: u64,
-        /// About how many bytes there are; the sources' sizes.
+        /// Bytes of text in all documents; the last event has as many in `n_bytes`.
         n_bytes_total: u64,
         /// Tokens so far.
         n_tokens: u64,
@@ -64,10 +70,12 @@ pub enum PrepareProgress {
 /// Makes token shards from text, or opens the output folder if it holds the same data already.
 ///
 /// "The same" is the same settings and the same bytes in every source; paths do not matter. Otherwise the
-/// folder's own four files are replaced. The manifest comes last, so that an interrupted run is never taken
-/// for a finished one. Two runs on the same text write the same bytes.
+/// folder's own four files are replaced, once all of the text has been read without an error. The manifest
+/// comes last, so that an interrupted run is never taken for a finished one; the next run starts clean. Two
+/// runs on the same text write the same bytes, and two at a time wait for each other.
 ///
-/// Memory holds one source file at a time and some megabytes of text.
+/// The text streams: memory holds some megabytes, the longest document and 8 bytes a document. A `.txt` file is
+/// one document unless [`DocumentSplit`] says otherwise.
 ///
 /// # Errors
 /// When a setting is invalid, a source cannot be read, the split leaves one side empty, or the output folder
@@ -78,16 +86,23 @@ pub fn prepare(
 ) -> Result<PreparedData, DataError> {
     config.tokenizer.validate()?;
     config.validation.validate()?;
-    let corpus = Corpus::open(&config.inputs, config.split.clone())?;
-    let sources = scan(&corpus, progress)?;
-    let text = TrainingText::new(config, &corpus, &sources)?;
+    let corpus = Corpus::open(&config.inputs, config.split.clone())?
+        .with_text_field(config.text_field.clone());
+    let mut sources = scan(&corpus, progress)?;
     let tokenizer = TokenizerSource::new(&config.tokenizer)?;
-    let content_key = content_key(config, &sources, &tokenizer);
+    let content_key = content_key(config, &corpus, &sources, &tokenizer);
     if let Some(finished) = finished(&config.output, &content_key) {
         progress(PrepareProgress::Reused);
         return Ok(finished);
     }
 
+    let text = TrainingText::count(config, &corpus, &mut sources)?;
+    let _lock = PrepareLock::wait(&config.output)?;
+    // Another process may have made them while this one waited.
+    if let Some(finished) = finished(&config.output, &content_key) {
+        progress(PrepareProgress::Reused);
+        return Ok(finished);
+    }
     clear(&config.output)?;
     let tokenizer = match tokenizer {
         TokenizerSource::Given(given) => *given,
@@ -105,6 +120,7 @@ pub fn prepare(
         tokenizer_fingerprint: tokenizer.fingerprint().to_owned(),
         vocab_size: tokenizer.vocab_size(),
         split: config.split.clone(),
+        text_field: (!corpus.json_lines().is_empty()).then(|| config.text_field.clone()),
         validation: config.validation,
         sources,
         train,
@@ -130,36 +146,35 @@ impl TokenizerSource {
     }
 }
 
-/// Reads every source once: sizes, hashes, documents, and whether it is UTF-8 at all.
+/// Reads every source once: sizes and hashes.
 fn scan(
     corpus: &Corpus,
     progress: &mut dyn FnMut(PrepareProgress),
 ) -> Result<Vec<SourceRecord>, DataError> {
     let mut sources = Vec::with_capacity(corpus.files().len());
-    let mut n_bytes = 0;
+    let mut n_bytes_total = 0;
     for path in corpus.files() {
-        let bytes = fs::read(path).map_err(DataError::io("read", path))?;
-        let sha256 = sha256_hex(&bytes);
-        let size = bytes.len() as u64;
-        let text = text_of(bytes, path)?;
-        n_bytes += size;
+        let (n_bytes, sha256) = sha256_of_file(path)?;
+        n_bytes_total += n_bytes;
         sources.push(SourceRecord {
             path: path.clone(),
-            n_bytes: size,
+            n_bytes,
             sha256,
-            n_documents: corpus.split().documents(&text).len(),
+            n_documents: 0,
         });
         progress(PrepareProgress::Scanned {
             n_files: sources.len(),
             n_files_total: corpus.files().len(),
-            n_bytes,
+            n_bytes: n_bytes_total,
         });
     }
     Ok(sources)
 }
 
+/// What prepared data depend on, as one hash.
 fn content_key(
     config: &PrepareConfig,
+    corpus: &Corpus,
     sources: &[SourceRecord],
     tokenizer: &TokenizerSource,
 ) -> String {
@@ -178,7 +193,14 @@ fn content_key(
         &config.split,
         contents,
     );
-    let json = serde_json::to_vec(&parts).expect("plain numbers and texts have a JSON form");
+    // The same bytes are other documents as `.jsonl`; without such files the key stays what it was before them.
+    let json_lines = corpus.json_lines();
+    let json = if json_lines.is_empty() {
+        serde_json::to_vec(&parts)
+    } else {
+        serde_json::to_vec(&(parts, corpus.text_field(), json_lines))
+    }
+    .expect("plain numbers and texts have a JSON form");
     sha256_hex(&json)
 }
 
@@ -197,175 +219,24 @@ fn finished(output: &Path, content_key: &str) -> Option<PreparedData> {
         .ok()
 }
 
-/// Makes the output folder and removes what an earlier preparation left in it, the manifest first.
+/// Removes what an earlier preparation left in the output folder, finished or killed; the manifest first.
 fn clear(output: &Path) -> Result<(), DataError> {
-    fs::create_dir_all(output).map_err(DataError::io("create", output))?;
+    let remove = |path: PathBuf| match fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(DataError::io("remove", &path)(error))
+        }
+        _ => Ok(()),
+    };
     for name in [
         Manifest::FILE_NAME,
         PreparedData::TRAIN_FILE,
         PreparedData::VALIDATION_FILE,
         PreparedData::TOKENIZER_FILE,
     ] {
-        let path = output.join(name);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(DataError::io("remove", &path)(error));
-            }
-            _ => {}
+        remove(output.join(name))?;
+        for path in AtomicFile::leftovers(&output.join(name))? {
+            remove(path)?;
         }
     }
     Ok(())
-}
-
-/// A corpus whose documents are counted and assigned to a side.
-struct TrainingText<'a> {
-    corpus: &'a Corpus,
-    validation: ValidationSplit,
-    n_documents: usize,
-    n_bytes: u64,
-}
-
-impl<'a> TrainingText<'a> {
-    fn new(
-        config: &PrepareConfig,
-        corpus: &'a Corpus,
-        sources: &[SourceRecord],
-    ) -> Result<Self, DataError> {
-        let n_documents = sources.iter().map(|source| source.n_documents).sum();
-        if n_documents == 0 {
-            return Err(Corpus::empty(&config.inputs));
-        }
-        if let ValidationSplit::Documents(n_kept) = config.validation
-            && n_kept >= n_documents
-        {
-            return Err(config.validation.invalid(
-                format!("leaves nothing of {n_documents} documents to train on"),
-                "keep fewer documents, use a fraction, or cut the files into more documents",
-            ));
-        }
-        Ok(Self {
-            corpus,
-            validation: config.validation,
-            n_documents,
-            n_bytes: sources.iter().map(|source| source.n_bytes).sum(),
-        })
-    }
-
-    fn train_tokenizer(&self, vocab_size: usize) -> Result<Tokenizer, DataError> {
-        let mut failure = None;
-        let texts = self
-            .corpus
-            .documents()
-            .enumerate()
-            .map_while(|(index, document)| match document {
-                Ok(text) => Some((index, text)),
-                Err(error) => {
-                    failure = Some(error);
-                    None
-                }
-            })
-            .filter_map(|(index, text)| {
-                let (train, _) = self.validation.parts(index, self.n_documents, &text);
-                train.map(str::to_owned)
-            });
-        let tokenizer = Tokenizer::train_bpe(texts, vocab_size);
-        match failure {
-            Some(error) => Err(error),
-            None => tokenizer,
-        }
-    }
-
-    /// Writes both shards; gives their counts, training first.
-    fn tokenize(
-        &self,
-        tokenizer: &Tokenizer,
-        output: &Path,
-        progress: &mut dyn FnMut(PrepareProgress),
-    ) -> Result<[ShardRecord; 2], DataError> {
-        let begin = |name| {
-            let vocab_size = u32::try_from(tokenizer.vocab_size()).expect("ids have 32 bits");
-            let path = output.join(name);
-            ShardWriter::create(path, vocab_size, tokenizer.fingerprint()).map(Side::new)
-        };
-        let mut train = begin(PreparedData::TRAIN_FILE)?;
-        let mut validation = begin(PreparedData::VALIDATION_FILE)?;
-        let mut write_waiting = |train: &mut Side, validation: &mut Side| {
-            train.write_waiting(tokenizer)?;
-            validation.write_waiting(tokenizer)?;
-            progress(PrepareProgress::Tokenized {
-                n_bytes: train.n_text_bytes + validation.n_text_bytes,
-                n_bytes_total: self.n_bytes,
-                n_tokens: train.writer.n_tokens() + validation.writer.n_tokens(),
-            });
-            Ok::<_, DataError>(())
-        };
-        for (index, document) in self.corpus.documents().enumerate() {
-            let document = document?;
-            let parts = self.validation.parts(index, self.n_documents, &document);
-            train.extend(parts.0);
-            validation.extend(parts.1);
-            if train.n_waiting_bytes + validation.n_waiting_bytes >= BATCH_BYTES {
-                write_waiting(&mut train, &mut validation)?;
-            }
-        }
-        write_waiting(&mut train, &mut validation)?;
-        if validation.writer.n_tokens() == 0 || train.writer.n_tokens() == 0 {
-            return Err(self.validation.invalid(
-                format!(
-                    "leaves one side empty: {} tokens to train on, {} to validate with",
-                    train.writer.n_tokens(),
-                    validation.writer.n_tokens()
-                ),
-                "use a larger fraction, a number of documents, or more text",
-            ));
-        }
-        Ok([train.finish()?, validation.finish()?])
-    }
-}
-
-/// One of the two shards while it is written.
-struct Side {
-    writer: ShardWriter,
-    waiting: Vec<String>,
-    n_waiting_bytes: usize,
-    n_text_bytes: u64,
-}
-
-impl Side {
-    fn new(writer: ShardWriter) -> Self {
-        Self {
-            writer,
-            waiting: Vec::new(),
-            n_waiting_bytes: 0,
-            n_text_bytes: 0,
-        }
-    }
-
-    fn extend(&mut self, text: Option<&str>) {
-        if let Some(text) = text {
-            self.n_waiting_bytes += text.len();
-            self.waiting.push(text.to_owned());
-        }
-    }
-
-    fn write_waiting(&mut self, tokenizer: &Tokenizer) -> Result<(), DataError> {
-        let texts: Vec<&str> = self.waiting.iter().map(String::as_str).collect();
-        for tokens in tokenizer.encode_batch(&texts)? {
-            self.writer.push_document(&tokens)?;
-        }
-        self.n_text_bytes += self.n_waiting_bytes as u64;
-        self.n_waiting_bytes = 0;
-        self.waiting.clear();
-        Ok(())
-    }
-
-    fn finish(self) -> Result<ShardRecord, DataError> {
-        let record = ShardRecord {
-            n_documents: self.writer.n_documents(),
-            n_tokens: self.writer.n_tokens(),
-            n_text_bytes: self.n_text_bytes,
-        };
-        self.writer.finish()?;
-        Ok(record)
-    }
 }

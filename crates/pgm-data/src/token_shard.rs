@@ -25,18 +25,61 @@ impl TokenShard {
     /// The whole file is read once for its checksum, about a second a gigabyte.
     ///
     /// # Errors
-    /// When the file is missing, something else than a shard, of another version, cut short or damaged.
+    /// When the file is missing, something else than a shard, of another version, cut short or damaged, or
+    /// holds ids outside its vocabulary or documents that do not lie one behind the other.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, DataError> {
         let path = path.as_ref();
         let file = File::open(path).map_err(DataError::io("read", path))?;
         // SAFETY: the mapping is read-only. Shards are written under another name and renamed, and never
         // changed afterwards, so that the bytes stay what they are; every read is bounds-checked.
         let map = unsafe { Mmap::map(&file) }.map_err(DataError::io("map", path))?;
-        Ok(Self {
+        let shard = Self {
             path: path.to_path_buf(),
             header: ShardHeader::of_file(&map, path)?,
             map: Arc::new(map),
-        })
+        };
+        match shard.wrong_content() {
+            None => Ok(shard),
+            Some(reason) => Err(DataError::ShardContent {
+                path: path.to_path_buf(),
+                reason,
+            }),
+        }
+    }
+
+    /// What the checksum cannot tell: whether the parts make sense together.
+    fn wrong_content(&self) -> Option<String> {
+        const CHUNK: usize = 1 << 16;
+        let mut start = 0;
+        for index in 0..self.n_documents() {
+            let end = self.document_end(index);
+            if end < start || end > self.n_tokens() {
+                return Some(format!(
+                    "document {index} ends at token {end}, wanted {start} to {}",
+                    self.n_tokens()
+                ));
+            }
+            start = end;
+        }
+        if start != self.n_tokens() {
+            return Some(format!(
+                "its documents end at token {start} of {}",
+                self.n_tokens()
+            ));
+        }
+        let mut tokens = Vec::with_capacity(CHUNK);
+        for start in (0..self.n_tokens()).step_by(CHUNK) {
+            tokens.clear();
+            self.read(start..self.n_tokens().min(start + CHUNK), &mut tokens);
+            let largest = tokens.iter().max()?;
+            if *largest as usize >= self.vocab_size() {
+                return Some(format!(
+                    "it has the id {largest}, and its vocabulary has {} ids",
+                    self.vocab_size()
+                ));
+            }
+        }
+        None
     }
 
     /// The file.
@@ -121,8 +164,8 @@ impl TokenShard {
         let n_documents = self.n_documents();
         assert!(index < n_documents, "document {index} of {n_documents}");
         let ends = ShardHeader::N_BYTES + self.n_tokens() * self.token_bytes();
-        usize::try_from(read_u64(&self.map, ends + index * 8))
-            .expect("a position in mapped memory fits")
+        // A position too large for this machine is behind every token.
+        usize::try_from(read_u64(&self.map, ends + index * 8)).unwrap_or(usize::MAX)
     }
 }
 
@@ -160,6 +203,38 @@ mod tests {
             let mut all = Vec::new();
             shard.read(0..shard.n_tokens(), &mut all);
             prop_assert_eq!(all, documents.concat());
+        }
+    }
+
+    #[test]
+    fn shards_with_a_right_checksum_and_wrong_content_are_refused() {
+        use crate::shard_header::ShardHeader;
+        use sha2::{Digest, Sha256};
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.tok");
+        write(&path, 300, &[vec![1, 2, 3], vec![4]]);
+        let good = std::fs::read(&path).unwrap();
+        // Tokens at 128, 130, 132, 134; ends of the documents (3 and 4) at 136 and 144.
+        for (at, value, complaint) in [
+            (128, 300_u16, "the id 300"),
+            (136, 5, "document 0 ends at token 5"),
+            (144, 2, "document 1 ends at token 2"),
+            (144, 3, "end at token 3 of 4"),
+            (150, 1 << 15, "document 1 ends at token"),
+        ] {
+            let mut bytes = good.clone();
+            bytes[at..at + 2].copy_from_slice(&value.to_le_bytes());
+            let header = ShardHeader::of_file(&good, &path).unwrap();
+            let payload = Sha256::new_with_prefix(&bytes[ShardHeader::N_BYTES..]);
+            let checksum = header.checksum_after(payload);
+            let header = ShardHeader { checksum, ..header };
+            bytes[..ShardHeader::N_BYTES].copy_from_slice(&header.to_bytes());
+            let copy = folder.path().join("copy.tok");
+            std::fs::write(&copy, &bytes).unwrap();
+            let error = TokenShard::open(&copy).unwrap_err();
+            assert!(matches!(error, DataError::ShardContent { .. }), "{error}");
+            assert!(error.to_string().contains(complaint), "{error}");
         }
     }
 

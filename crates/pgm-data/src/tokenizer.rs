@@ -13,6 +13,9 @@ use crate::{DataError, TokenizerSpec};
 /// Bytes of text that are encoded at a time, where a text may be cut.
 const PIECE_BYTES: usize = 1 << 16;
 
+/// Bytes of text whose encodings are in memory at a time: the library keeps a hundred bytes and more a token.
+const BATCH_BYTES: usize = 1 << 22;
+
 /// Text to token ids and back, around a tokenizer of the `tokenizers` library.
 ///
 /// Encoding adds no special tokens. A special token that is spelled out in a text is encoded as that token,
@@ -120,13 +123,19 @@ impl Tokenizer {
             }
             owners.resize(pieces.len(), owner);
         }
-        let encodings = self
-            .inner
-            .encode_batch_fast(pieces, false)
-            .map_err(|source| self.failed("encode this text", source))?;
         let mut tokens = vec![Vec::new(); texts.len()];
-        for (encoding, owner) in encodings.iter().zip(owners) {
-            tokens[owner].extend_from_slice(encoding.get_ids());
+        let mut owners = owners.into_iter();
+        let mut rest = pieces.as_slice();
+        while !rest.is_empty() {
+            let (batch, remainder) = rest.split_at(n_pieces_within(rest, BATCH_BYTES));
+            rest = remainder;
+            let encodings = self
+                .inner
+                .encode_batch_fast(batch.to_vec(), false)
+                .map_err(|source| self.failed("encode this text", source))?;
+            for (encoding, owner) in encodings.iter().zip(owners.by_ref()) {
+                tokens[owner].extend_from_slice(encoding.get_ids());
+            }
         }
         Ok(tokens)
     }
@@ -210,6 +219,16 @@ impl Tokenizer {
     }
 }
 
+/// How many of `pieces` have at most `max_bytes` bytes together; at least one.
+fn n_pieces_within(pieces: &[&str], max_bytes: usize) -> usize {
+    let mut n_bytes = 0;
+    let fitting = pieces.iter().take_while(|piece| {
+        n_bytes += piece.len();
+        n_bytes <= max_bytes
+    });
+    fitting.count().max(1)
+}
+
 /// The one form that is saved and hashed.
 fn serialise(inner: &tokenizers::Tokenizer, name: &str) -> Result<String, DataError> {
     inner
@@ -282,6 +301,14 @@ mod tests {
         assert!(long.len() > 2 * PIECE_BYTES);
         let expected = tiktoken.encode_with_special_tokens(&long);
         assert_eq!(GPT2.encode(&long).unwrap(), expected);
+    }
+
+    #[test]
+    fn batches_are_cut_by_size_and_never_empty() {
+        let pieces = ["abc", "de", "f", "ghijk"];
+        assert_eq!(n_pieces_within(&pieces, 5), 2);
+        assert_eq!(n_pieces_within(&pieces, 2), 1);
+        assert_eq!(n_pieces_within(&pieces, 100), 4);
     }
 
     #[test]

@@ -28,6 +28,7 @@ fn config(root: &Path) -> PrepareConfig {
         tokenizer: TokenizerSpec::Bpe { vocab_size: 300 },
         validation: ValidationSplit::Fraction(0.1),
         split: DocumentSplit::File,
+        text_field: "text".to_owned(),
         output: root.join("prepared"),
     }
 }
@@ -36,6 +37,17 @@ fn run(config: &PrepareConfig) -> Result<(PreparedData, Vec<PrepareProgress>), D
     let mut steps = Vec::new();
     let data = prepare(config, &mut |step| steps.push(step))?;
     Ok((data, steps))
+}
+
+/// The names in a folder, but for the lock of a preparation.
+fn visible_files(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != ".prepare.lock")
+        .collect();
+    names.sort();
+    names
 }
 
 fn text(data: &PreparedData, shard: &TokenShard) -> Vec<String> {
@@ -128,11 +140,7 @@ fn two_folders_made_from_the_same_text_are_equal() {
     let first = config.output.clone();
     config.output = root.path().join("again");
     run(&config).unwrap();
-    let mut names: Vec<_> = fs::read_dir(&first)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
+    let names = visible_files(&first);
     assert_eq!(
         names,
         [
@@ -208,7 +216,7 @@ fn splits_that_leave_a_side_empty_leave_no_folder_that_looks_finished() {
     config.inputs = vec![root.path().join("line.txt")];
     let error = run(&config).unwrap_err();
     assert!(error.to_string().contains("0 to validate with"), "{error}");
-    assert_eq!(fs::read_dir(&config.output).unwrap().count(), 0);
+    assert!(visible_files(&config.output).is_empty());
     fs::write(root.path().join("line.txt"), " \n").unwrap();
     assert!(matches!(run(&config), Err(DataError::EmptyCorpus { .. })));
     fs::write(root.path().join("line.txt"), b"ab\xff").unwrap();

@@ -1,8 +1,9 @@
+use burn::data::dataset::Dataset;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use discrete_diffusion::objectives::{Autoregressive, Mdlm, Pgm};
 use discrete_diffusion::random_streams::{Stream, stream};
 use discrete_diffusion::{NoiseTime, TokenBatch, draw_hidden, time_sampler};
-use pgm_data::PackedDataset;
+use pgm_data::TokenSequence;
 use pgm_model::LanguageModel;
 use serde::Serialize;
 
@@ -56,12 +57,10 @@ impl Perplexity {
     pub fn estimate(
         &self,
         model: &LanguageModel,
-        data: &PackedDataset,
+        data: &dyn Dataset<TokenSequence>,
         device: &Device,
         progress: &mut dyn FnMut(usize, usize) -> bool,
     ) -> Result<PerplexityReport, EvalError> {
-        use burn::data::dataset::Dataset;
-
         let n_draws = match model {
             LanguageModel::Causal(_) => 0,
             _ => self.n_draws,

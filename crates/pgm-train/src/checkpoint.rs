@@ -7,18 +7,22 @@ use burn::store::ModuleRecord;
 use pgm_model::LanguageModel;
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint_files::{FileDigest, check_digest, digests, sync};
+use crate::training_state::TrainingState;
 use crate::{ExponentialMovingAverage, TrainError};
 
 const MODEL_FILE: &str = "model.bpk";
 const EMA_FILE: &str = "ema.bpk";
 const OPTIMIZER_FILE: &str = "optimizer.bpk";
 const STATE_FILE: &str = "state.json";
-const FORMAT_VERSION: u32 = 1;
+const VALIDATION_FILE: &str = "validation.json";
+const FORMAT_VERSION: u32 = 2;
 
 /// A folder with everything that is needed to go on after an optimizer step.
 ///
-/// It is written under a temporary name and renamed, so that a folder with the name of a
-/// checkpoint is complete.
+/// It is written under a temporary name, with the SHA-256 of each file, and renamed once the disk has
+/// it: a folder with the name of a checkpoint is complete, and a file that changed afterwards is
+/// recognised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
     /// The folder.
@@ -32,6 +36,17 @@ struct State {
     format_version: u32,
     step: usize,
     ema_updates: Option<usize>,
+    #[serde(default)]
+    files: Vec<FileDigest>,
+}
+
+/// What a validation said about a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ValidationScore {
+    /// Nats per token, with averaged weights.
+    pub nll: f64,
+    /// Sequences of the validation.
+    pub n_sequences: usize,
 }
 
 impl Checkpoint {
@@ -58,20 +73,35 @@ impl Checkpoint {
         Ok(checkpoints)
     }
 
-    pub(crate) fn save(
-        folder: &Path,
-        step: usize,
-        network: &LanguageModel,
-        ema: Option<&ExponentialMovingAverage<LanguageModel>>,
-        optimizer: &ModuleOptimizer,
-    ) -> Result<Self, TrainError> {
+    /// The checkpoints that were validated, the lowest loss first, earlier ones before later ones of
+    /// the same loss.
+    ///
+    /// # Errors
+    /// When the folder or a file cannot be read.
+    pub fn list_by_validation(folder: &Path) -> Result<Vec<Self>, TrainError> {
+        let mut scored = Vec::new();
+        for checkpoint in Self::list(folder)? {
+            if let Some(score) = checkpoint.validation()? {
+                scored.push((score.nll, checkpoint));
+            }
+        }
+        scored.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        Ok(scored
+            .into_iter()
+            .map(|(_, checkpoint)| checkpoint)
+            .collect())
+    }
+
+    pub(crate) fn save(folder: &Path, state: &TrainingState) -> Result<Self, TrainError> {
+        let step = state.step;
         let path = folder.join(format!("step-{step:08}"));
         let temporary = folder.join(format!(".step-{step:08}.tmp"));
         remove_folder(&temporary)?;
         fs::create_dir_all(&temporary).map_err(TrainError::file("create", &temporary))?;
-        let result = write_parts(&temporary, step, network, ema, optimizer).and_then(|()| {
+        let result = write_parts(&temporary, state).and_then(|()| {
             remove_folder(&path)?;
-            fs::rename(&temporary, &path).map_err(TrainError::file("write", &path))
+            fs::rename(&temporary, &path).map_err(TrainError::file("write", &path))?;
+            sync(folder)
         });
         if let Err(error) = result {
             let _ = fs::remove_dir_all(&temporary);
@@ -80,12 +110,25 @@ impl Checkpoint {
         Ok(Self { path, step })
     }
 
-    /// Deletes all but the newest checkpoints, and what an interrupted save left.
-    pub(crate) fn prune(folder: &Path, keep: usize) -> Result<(), TrainError> {
+    /// Deletes all but the newest checkpoints and the best ones, and what an interrupted save left.
+    pub(crate) fn prune(folder: &Path, n_newest: usize, n_best: usize) -> Result<(), TrainError> {
         let checkpoints = Self::list(folder)?;
-        let surplus = checkpoints.len().saturating_sub(keep);
-        for checkpoint in &checkpoints[..surplus] {
+        let mut kept = Self::list_by_validation(folder)?;
+        kept.truncate(n_best);
+        kept.extend(checkpoints.iter().rev().take(n_newest).cloned());
+        for checkpoint in checkpoints.iter().filter(|found| !kept.contains(found)) {
             remove_folder(&checkpoint.path)?;
+        }
+        let entries = fs::read_dir(folder).map_err(TrainError::file("read", folder))?;
+        for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            if name.starts_with(".step-") && name.ends_with(".tmp") {
+                remove_folder(&path)?;
+            }
         }
         Ok(())
     }
@@ -95,7 +138,7 @@ impl Checkpoint {
     /// # Errors
     /// When the file is damaged or of another network.
     pub fn load_network(&self, network: LanguageModel) -> Result<LanguageModel, TrainError> {
-        load_module(&self.path.join(MODEL_FILE), network)
+        self.load_module(MODEL_FILE, network)
     }
 
     /// Loads the averaged weights into a network; `None` if the run has none.
@@ -106,23 +149,50 @@ impl Checkpoint {
         &self,
         network: LanguageModel,
     ) -> Result<Option<LanguageModel>, TrainError> {
-        let path = self.path.join(EMA_FILE);
-        path.is_file()
-            .then(|| load_module(&path, network))
-            .transpose()
+        match self.ema_updates()? {
+            Some(_) => self.load_module(EMA_FILE, network).map(Some),
+            None => Ok(None),
+        }
     }
 
     pub(crate) fn load_optimizer(
         &self,
         optimizer: ModuleOptimizer,
     ) -> Result<ModuleOptimizer, TrainError> {
-        let path = self.path.join(OPTIMIZER_FILE);
+        let path = self.checked(OPTIMIZER_FILE)?;
         let record = OptimizerRecord::load(&path).map_err(TrainError::file("read", &path))?;
         Ok(optimizer.load_record(record))
     }
 
     /// Updates of the averaged weights; `None` if the run has none.
     pub(crate) fn ema_updates(&self) -> Result<Option<usize>, TrainError> {
+        Ok(self.state()?.ema_updates)
+    }
+
+    /// What the validation after this step said, if there was one.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn validation(&self) -> Result<Option<ValidationScore>, TrainError> {
+        let path = self.path.join(VALIDATION_FILE);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let text = fs::read_to_string(&path).map_err(TrainError::file("read", &path))?;
+        serde_json::from_str(&text)
+            .map(Some)
+            .map_err(TrainError::file("read", &path))
+    }
+
+    pub(crate) fn set_validation(&self, score: ValidationScore) -> Result<(), TrainError> {
+        let text = serde_json::to_string_pretty(&score).expect("a score has a JSON form");
+        Ok(pgm_data::write_file(
+            &self.path.join(VALIDATION_FILE),
+            text.as_bytes(),
+        )?)
+    }
+
+    fn state(&self) -> Result<State, TrainError> {
         let path = self.path.join(STATE_FILE);
         let text = fs::read_to_string(&path).map_err(TrainError::file("read", &path))?;
         let state: State = serde_json::from_str(&text).map_err(TrainError::file("read", &path))?;
@@ -131,40 +201,51 @@ impl Checkpoint {
                 action: "use",
                 path,
                 reason: format!(
-                    "its format version is {}, this program reads {FORMAT_VERSION}",
+                    "its format version is {}, this program reads {FORMAT_VERSION}; train anew with --restart, or use the version of the program that wrote it (see `history.jsonl` of the run)",
                     state.format_version
                 ),
             });
         }
-        Ok(state.ema_updates)
+        Ok(state)
+    }
+
+    /// The path of a file that is as it was written.
+    fn checked(&self, name: &str) -> Result<PathBuf, TrainError> {
+        check_digest(&self.path, name, &self.state()?.files)
+    }
+
+    fn load_module(&self, name: &str, network: LanguageModel) -> Result<LanguageModel, TrainError> {
+        let path = self.checked(name)?;
+        let record = ModuleRecord::load(&path).map_err(TrainError::file("read", &path))?;
+        network
+            .try_load_record(record)
+            .map_err(TrainError::file("use", &path))
     }
 }
 
-fn write_parts(
-    folder: &Path,
-    step: usize,
-    network: &LanguageModel,
-    ema: Option<&ExponentialMovingAverage<LanguageModel>>,
-    optimizer: &ModuleOptimizer,
-) -> Result<(), TrainError> {
-    save_module(&folder.join(MODEL_FILE), network)?;
-    if let Some(ema) = ema {
+fn write_parts(folder: &Path, state: &TrainingState) -> Result<(), TrainError> {
+    save_module(&folder.join(MODEL_FILE), &state.model.network)?;
+    let mut names = vec![MODEL_FILE, OPTIMIZER_FILE];
+    if let Some(ema) = &state.ema {
         save_module(&folder.join(EMA_FILE), ema.average())?;
+        names.push(EMA_FILE);
     }
     let path = folder.join(OPTIMIZER_FILE);
-    optimizer
+    state
+        .optimizer
         .to_record()
         .save(&path)
         .map_err(TrainError::file("write", &path))?;
-    let state = State {
+    let description = State {
         format_version: FORMAT_VERSION,
-        step,
-        ema_updates: ema.map(|ema| ema.n_updates()),
+        step: state.step,
+        ema_updates: state.ema.as_ref().map(ExponentialMovingAverage::n_updates),
+        files: digests(folder, &names)?,
     };
-    let text = serde_json::to_string_pretty(&state).expect("the state has a JSON form");
+    let text = serde_json::to_string_pretty(&description).expect("the state has a JSON form");
     // Last: its presence says that the checkpoint is complete.
     pgm_data::write_file(&folder.join(STATE_FILE), text.as_bytes())?;
-    Ok(())
+    sync(folder)
 }
 
 fn save_module(path: &Path, network: &LanguageModel) -> Result<(), TrainError> {
@@ -173,13 +254,6 @@ fn save_module(path: &Path, network: &LanguageModel) -> Result<(), TrainError> {
         .into_record()
         .save(path)
         .map_err(TrainError::file("write", path))
-}
-
-fn load_module(path: &Path, network: LanguageModel) -> Result<LanguageModel, TrainError> {
-    let record = ModuleRecord::load(path).map_err(TrainError::file("read", path))?;
-    network
-        .try_load_record(record)
-        .map_err(TrainError::file("use", path))
 }
 
 fn remove_folder(path: &Path) -> Result<(), TrainError> {

@@ -51,6 +51,16 @@ pub enum TrainError {
         /// What is missing.
         missing: &'static str,
     },
+    /// A run has no such checkpoint.
+    #[error("`{}` has no checkpoint `{wanted}`; it has: {}", path.display(), found.join(", "))]
+    NoCheckpoint {
+        /// The folder of the run.
+        path: PathBuf,
+        /// What was asked for.
+        wanted: String,
+        /// Steps of those that are there.
+        found: Vec<String>,
+    },
     /// The folder holds a run with another configuration.
     #[error(
         "`{}` holds a run with another configuration (`{key}` differs); choose another folder with --output, or start it anew with --restart",
@@ -62,18 +72,32 @@ pub enum TrainError {
         /// The first table that differs.
         key: String,
     },
-    /// The loss is NaN or infinite.
+    /// The prepared tokens are not those of the run's tokenizer.
     #[error(
-        "the loss is {value} at step {step}; {}; try a lower `optimizer.learning_rate` or `objective.weighting = \"elbo_floored\"`",
+        "the tokens in `{}` were made with another tokenizer than the one that `{}` was trained with; prepare them from the run's text again, or start the run anew with --restart",
+        data.display(),
+        path.display()
+    )]
+    OtherTokenizer {
+        /// The folder of the tokens.
+        data: PathBuf,
+        /// The folder of the run.
+        path: PathBuf,
+    },
+    /// The loss or the gradient is NaN or infinite.
+    #[error(
+        "the {quantity} is {value} at step {step}; {}; try a lower `optimizer.learning_rate` or `objective.weighting = \"elbo_floored\"`",
         checkpoint.as_ref().map_or(
             "there is no checkpoint yet".to_string(),
             |path| format!("the last good checkpoint is `{}`", path.display())
         )
     )]
     Diverged {
-        /// The step.
+        /// The step, counted from 1.
         step: usize,
-        /// The loss in nats per token.
+        /// The loss in nats per token, or the norm of the gradient.
+        quantity: &'static str,
+        /// Its value.
         value: f64,
         /// The last checkpoint, if any.
         checkpoint: Option<PathBuf>,

@@ -30,21 +30,26 @@
 //! ```
 
 mod checkpoint;
+mod checkpoint_files;
 mod config;
 mod ema;
 mod error;
+mod experiment_data;
 mod gradient_clipping;
 mod loss_curve;
 mod metrics;
 mod observer;
+mod provenance;
 mod run_folder;
+mod step_losses;
 mod trainer;
 mod training_model;
+mod training_state;
 
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, ValidationScore};
 pub use config::{
-    DataSection, EvaluationSection, ExperimentConfig, ModelSection, ObjectiveKind,
-    ObjectiveSection, OptimizerSection, SamplingSection, TrainingSection,
+    DataSection, EvaluationSection, ExperimentConfig, LearningRateSchedule, ModelSection,
+    ObjectiveKind, ObjectiveSection, OptimizerSection, SamplingSection, TrainingSection,
 };
 pub use ema::ExponentialMovingAverage;
 pub use error::TrainError;
@@ -52,6 +57,7 @@ pub use gradient_clipping::clip_by_global_norm;
 pub use metrics::{MetricRecord, MetricsLog};
 pub use observer::{TrainingEvent, TrainingObserver};
 pub use pgm_model::weights::WeightsChoice;
-pub use run_folder::{LoadedRun, RunFolder, vocabulary};
+pub use provenance::Provenance;
+pub use run_folder::{CheckpointChoice, LoadedRun, RunFolder, vocabulary};
 pub use trainer::{Outcome, Trainer};
 pub use training_model::{TrainingBatch, TrainingModel};

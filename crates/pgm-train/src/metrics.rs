@@ -2,6 +2,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use pgm_eval::PerplexityReport;
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
@@ -35,10 +36,23 @@ pub enum MetricRecord {
         nll_standard_error: Option<f64>,
         /// `exp(nll)`.
         perplexity: f64,
+        /// Sequences used.
+        n_sequences: usize,
     },
 }
 
 impl MetricRecord {
+    /// A validation after `step` optimizer steps.
+    pub fn validation(step: usize, report: &PerplexityReport) -> Self {
+        Self::Validation {
+            step,
+            nll: report.nll,
+            nll_standard_error: Some(report.nll_standard_error).filter(|error| error.is_finite()),
+            perplexity: report.perplexity,
+            n_sequences: report.n_sequences,
+        }
+    }
+
     /// Optimizer steps done.
     pub fn step(&self) -> usize {
         match self {
@@ -56,15 +70,20 @@ pub struct MetricsLog {
 
 impl MetricsLog {
     /// Opens the log for going on after `step`: lines of later steps, left by a run that was
-    /// killed after its last checkpoint, are dropped.
+    /// killed after its last checkpoint, are dropped, and so is a validation of this step unless it
+    /// came to its end (`is_validated`).
     ///
     /// # Errors
     /// When the file cannot be read or written.
-    pub fn open(path: &Path, step: usize) -> Result<Self, TrainError> {
+    pub fn open(path: &Path, step: usize, is_validated: bool) -> Result<Self, TrainError> {
         if path.exists() {
             let kept: Vec<String> = Self::read(path)?
                 .iter()
-                .filter(|record| record.step() <= step)
+                .filter(|record| {
+                    let is_validation = matches!(record, MetricRecord::Validation { .. });
+                    record.step() < step
+                        || record.step() == step && (is_validated || !is_validation)
+                })
                 .map(to_line)
                 .collect();
             pgm_data::write_file(path, kept.concat().as_bytes())?;
@@ -122,13 +141,14 @@ mod tests {
             nll: 1.0,
             nll_standard_error: Some(0.1),
             perplexity: 2.7,
+            n_sequences: 5,
         };
-        let mut log = MetricsLog::open(&path, 0).unwrap();
+        let mut log = MetricsLog::open(&path, 0, false).unwrap();
         for step in [10, 20, 30] {
             log.push(&record(step)).unwrap();
         }
         log.file.write_all(b"{\"kind\":\"tra").unwrap();
-        let mut log = MetricsLog::open(&path, 20).unwrap();
+        let mut log = MetricsLog::open(&path, 20, true).unwrap();
         log.push(&record(25)).unwrap();
         let steps: Vec<usize> = MetricsLog::read(&path)
             .unwrap()
@@ -136,5 +156,7 @@ mod tests {
             .map(MetricRecord::step)
             .collect();
         assert_eq!(steps, [10, 20, 25]);
+        MetricsLog::open(&path, 20, false).unwrap();
+        assert_eq!(MetricsLog::read(&path).unwrap().len(), 1);
     }
 }

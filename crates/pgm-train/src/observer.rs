@@ -34,6 +34,10 @@ pub enum TrainingEvent<'a> {
         n_steps: usize,
         /// Nats per token, averaged since the last event of this kind.
         loss: f64,
+        /// Learning rate of the last update.
+        learning_rate: f64,
+        /// Norm of the last gradient, before clipping.
+        grad_norm: f64,
         /// Trained tokens per second since the start.
         tokens_per_second: f64,
         /// Time left for the remaining steps.
@@ -69,6 +73,8 @@ pub enum TrainingEvent<'a> {
     },
     /// Samples were drawn.
     Sampled {
+        /// Optimizer steps done.
+        step: usize,
         /// Decoded text.
         texts: &'a [String],
     },

@@ -1,12 +1,14 @@
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use burn::tensor::Device;
-use pgm_data::{PackedDataset, PackingConfig, PreparedData, Tokenizer};
+use pgm_data::{PreparedData, TokenDataset, Tokenizer};
 use pgm_model::weights::WeightsChoice;
 use pgm_model::{LanguageModel, LanguageModelConfig};
 
-use crate::{Checkpoint, ExperimentConfig, TrainError};
+use crate::{Checkpoint, ExperimentConfig, LearningRateSchedule, Provenance, TrainError};
 
 const CONFIG_FILE: &str = "config.toml";
 const TOKENIZER_FILE: &str = "tokenizer.json";
@@ -17,6 +19,33 @@ pub struct RunFolder {
     root: PathBuf,
 }
 
+/// Which checkpoint of a run to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CheckpointChoice {
+    /// The newest one.
+    #[default]
+    Last,
+    /// The one with the lowest validation loss.
+    Best,
+    /// The one after this many optimizer steps.
+    Step(usize),
+}
+
+impl FromStr for CheckpointChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "last" => Ok(Self::Last),
+            "best" => Ok(Self::Best),
+            number => number
+                .parse()
+                .map(Self::Step)
+                .map_err(|_| format!("`{number}` is neither `last`, `best` nor a step")),
+        }
+    }
+}
+
 /// A run that was opened for sampling or evaluation.
 #[derive(Debug)]
 pub struct LoadedRun {
@@ -24,7 +53,7 @@ pub struct LoadedRun {
     pub config: ExperimentConfig,
     /// Its tokenizer.
     pub tokenizer: Tokenizer,
-    /// The network with the weights of the newest checkpoint.
+    /// The network with the weights of the checkpoint.
     pub network: LanguageModel,
     /// The id of MASK.
     pub mask_token: usize,
@@ -72,6 +101,16 @@ impl RunFolder {
         self.root.join("samples.txt")
     }
 
+    /// Text drawn after each validation, a file each.
+    pub fn samples_of_validations(&self) -> PathBuf {
+        self.root.join("samples")
+    }
+
+    /// Who ran this and when, one JSON object for each start.
+    pub fn history(&self) -> PathBuf {
+        self.root.join("history.jsonl")
+    }
+
     /// Prepared tokens, unless the configuration names another folder.
     pub fn data(&self, config: &ExperimentConfig) -> PathBuf {
         config
@@ -87,6 +126,45 @@ impl RunFolder {
     /// When the folder cannot be read.
     pub fn latest_checkpoint(&self) -> Result<Option<Checkpoint>, TrainError> {
         Ok(Checkpoint::list(&self.checkpoints())?.pop())
+    }
+
+    /// A checkpoint.
+    ///
+    /// # Errors
+    /// When there is none of this kind, or the folder cannot be read.
+    pub fn checkpoint(&self, choice: CheckpointChoice) -> Result<Checkpoint, TrainError> {
+        let folder = self.checkpoints();
+        let mut all = Checkpoint::list(&folder)?;
+        let steps = all
+            .iter()
+            .map(|checkpoint| checkpoint.step.to_string())
+            .collect();
+        let (found, wanted) = match choice {
+            CheckpointChoice::Last => {
+                return all.pop().ok_or_else(|| self.missing("checkpoint"));
+            }
+            CheckpointChoice::Best => {
+                let mut scored = Checkpoint::list_by_validation(&folder)?;
+                scored.truncate(1);
+                (scored.pop(), "best".to_string())
+            }
+            CheckpointChoice::Step(step) => {
+                let found = all.into_iter().find(|checkpoint| checkpoint.step == step);
+                (found, step.to_string())
+            }
+        };
+        found.ok_or_else(|| TrainError::NoCheckpoint {
+            path: self.root.clone(),
+            wanted,
+            found: steps,
+        })
+    }
+
+    fn missing(&self, missing: &'static str) -> TrainError {
+        TrainError::NoRun {
+            path: self.root.clone(),
+            missing,
+        }
     }
 
     /// The configuration of the run, if there is one.
@@ -109,7 +187,11 @@ impl RunFolder {
     /// # Errors
     /// When something cannot be deleted.
     pub fn clear(&self) -> Result<(), TrainError> {
-        let folders = [self.checkpoints(), self.root.join("data")];
+        let folders = [
+            self.checkpoints(),
+            self.samples_of_validations(),
+            self.root.join("data"),
+        ];
         for path in folders.iter().filter(|path| path.exists()) {
             fs::remove_dir_all(path).map_err(TrainError::file("remove", path))?;
         }
@@ -119,6 +201,7 @@ impl RunFolder {
             self.metrics(),
             self.loss_curve(),
             self.samples(),
+            self.history(),
         ];
         for path in files.iter().filter(|path| path.exists()) {
             fs::remove_file(path).map_err(TrainError::file("remove", path))?;
@@ -127,7 +210,8 @@ impl RunFolder {
     }
 
     /// Makes the folder and writes the configuration, or checks that it is the one of the run that
-    /// is there. A longer or shorter `training.n_steps` is no other run.
+    /// is there. A longer or shorter `training.n_steps` is no other run, unless the learning rate
+    /// depends on it; nor is another number of `data.workers`.
     pub(crate) fn start(&self, config: &ExperimentConfig) -> Result<(), TrainError> {
         if let Some(found) = self.config()?
             && let Some(key) = difference(&found, config)
@@ -143,23 +227,63 @@ impl RunFolder {
         Ok(())
     }
 
-    pub(crate) fn save_tokenizer(&self, tokenizer: &Tokenizer) -> Result<(), TrainError> {
-        Ok(tokenizer.save(self.root.join(TOKENIZER_FILE))?)
+    /// Keeps the tokenizer of `data` with the run; a run that is resumed must have been trained with it.
+    pub(crate) fn save_tokenizer(&self, data: &PreparedData) -> Result<(), TrainError> {
+        if self.latest_checkpoint()?.is_some() {
+            self.check_tokenizer(data)?;
+        }
+        Ok(data.tokenizer().save(self.root.join(TOKENIZER_FILE))?)
     }
 
-    /// Opens the newest checkpoint on a device.
+    fn check_tokenizer(&self, data: &PreparedData) -> Result<(), TrainError> {
+        let tokenizer = Tokenizer::from_file(self.root.join(TOKENIZER_FILE))?;
+        if tokenizer.fingerprint() == data.tokenizer().fingerprint() {
+            return Ok(());
+        }
+        Err(TrainError::OtherTokenizer {
+            data: data.folder().to_path_buf(),
+            path: self.root.clone(),
+        })
+    }
+
+    /// Notes a start, after so many optimizer steps.
+    pub(crate) fn append_history(
+        &self,
+        provenance: &Provenance,
+        step: usize,
+    ) -> Result<(), TrainError> {
+        let path = self.history();
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(TrainError::file("open", &path))?;
+        file.write_all(provenance.line(step).as_bytes())
+            .map_err(TrainError::file("write", &path))
+    }
+
+    pub(crate) fn save_samples(&self, texts: &[String]) -> Result<(), TrainError> {
+        write_samples(&self.samples(), texts)
+    }
+
+    pub(crate) fn save_samples_of(&self, step: usize, texts: &[String]) -> Result<(), TrainError> {
+        let folder = self.samples_of_validations();
+        fs::create_dir_all(&folder).map_err(TrainError::file("create", &folder))?;
+        write_samples(&folder.join(format!("step-{step:08}.txt")), texts)
+    }
+
+    /// Opens a checkpoint on a device.
     ///
     /// # Errors
-    /// When the folder is no run, has no checkpoint, or a file is damaged.
-    pub fn load(&self, weights: WeightsChoice, device: &Device) -> Result<LoadedRun, TrainError> {
-        let missing = |missing| TrainError::NoRun {
-            path: self.root.clone(),
-            missing,
-        };
-        let config = self.config()?.ok_or_else(|| missing("config.toml"))?;
-        let checkpoint = self
-            .latest_checkpoint()?
-            .ok_or_else(|| missing("checkpoint"))?;
+    /// When the folder is no run, has no such checkpoint, or a file is damaged.
+    pub fn load(
+        &self,
+        checkpoint: CheckpointChoice,
+        weights: WeightsChoice,
+        device: &Device,
+    ) -> Result<LoadedRun, TrainError> {
+        let config = self.config()?.ok_or_else(|| self.missing("config.toml"))?;
+        let checkpoint = self.checkpoint(checkpoint)?;
         let tokenizer = Tokenizer::from_file(self.root.join(TOKENIZER_FILE))?;
         let (vocab_size, mask_token) = vocabulary(&tokenizer);
         let network = config
@@ -185,16 +309,20 @@ impl RunFolder {
     /// Opens the held-out text of the run.
     ///
     /// # Errors
-    /// When the prepared tokens are missing or damaged.
-    pub fn validation_set(&self, config: &ExperimentConfig) -> Result<PackedDataset, TrainError> {
+    /// When the prepared tokens are missing, damaged or made with another tokenizer than the run's.
+    pub fn validation_set(&self, config: &ExperimentConfig) -> Result<TokenDataset, TrainError> {
         let data = PreparedData::open(self.data(config))?;
-        let packing = PackingConfig::for_tokenizer(data.tokenizer());
-        Ok(PackedDataset::new(
-            data.validation().clone(),
-            config.data.seq_len,
-            packing,
-        )?)
+        self.check_tokenizer(&data)?;
+        Ok(config.data.rows(data.validation(), data.tokenizer())?)
     }
+}
+
+fn write_samples(path: &Path, texts: &[String]) -> Result<(), TrainError> {
+    let separator = format!("\n{}\n", "-".repeat(72));
+    Ok(pgm_data::write_file(
+        path,
+        texts.join(&separator).as_bytes(),
+    )?)
 }
 
 /// The size of the network's vocabulary and the id of MASK in it: the tokenizer's own, or a new
@@ -206,18 +334,31 @@ pub fn vocabulary(tokenizer: &Tokenizer) -> (usize, usize) {
     }
 }
 
-/// The first table in which two runs differ.
+/// The first setting in which two runs differ.
 fn difference(found: &ExperimentConfig, wanted: &ExperimentConfig) -> Option<String> {
     let comparable = |config: &ExperimentConfig| {
         let mut config = config.clone();
-        config.training.n_steps = 0;
+        if config.optimizer.schedule == LearningRateSchedule::Constant {
+            config.training.n_steps = 0;
+        }
+        config.data.workers = 0;
         let mut table: toml::Table = toml::from_str(&config.to_toml()).expect("own TOML");
         table.remove("sampling");
         table
     };
     let (found, wanted) = (comparable(found), comparable(wanted));
-    wanted
+    let key = wanted
         .iter()
-        .find(|(key, value)| found.get(*key) != Some(value))
-        .map(|(key, _)| key.clone())
+        .find(|(key, value)| found.get(*key) != Some(value))?
+        .0;
+    // The first value that differs, where it lies in a table.
+    let inner = wanted[key].as_table().and_then(|table| {
+        let other = found.get(key)?.as_table()?;
+        let mut keys = table.keys().chain(other.keys());
+        keys.find(|key| table.get(*key) != other.get(*key))
+    });
+    Some(match inner {
+        Some(inner) => format!("{key}.{inner}"),
+        None => key.clone(),
+    })
 }

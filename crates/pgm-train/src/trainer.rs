@@ -1,21 +1,17 @@
 use std::time::Instant;
 
 use burn::data::dataset::Dataset;
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::optim::{AdamConfig, ModuleOptimizer};
-use burn::tensor::{Device, Tensor};
-use burn_train::{Interrupter, TrainOutput, TrainStep};
-use discrete_diffusion::random_streams::{Stream, stream};
-use pgm_data::{PackedDataset, PackingConfig, PreparedData, ShuffledBatches, TokenBatch, prepare};
+use burn::module::Module;
+use burn::tensor::Device;
+use burn_train::Interrupter;
 use pgm_eval::{EvalError, Generator, Perplexity, PerplexityReport, Throughput};
-use pgm_model::LanguageModel;
-use rand::Rng;
 
-use crate::run_folder::vocabulary;
-use crate::training_model::StepLoss;
+use crate::experiment_data::ExperimentData;
+use crate::step_losses::StepLosses;
+use crate::training_state::TrainingState;
 use crate::{
-    Checkpoint, ExperimentConfig, ExponentialMovingAverage, MetricRecord, MetricsLog, RunFolder,
-    TrainError, TrainingEvent, TrainingModel, TrainingObserver, clip_by_global_norm, loss_curve,
+    Checkpoint, ExperimentConfig, MetricRecord, MetricsLog, Provenance, RunFolder, TrainError,
+    TrainingEvent, TrainingObserver, ValidationScore, loss_curve,
 };
 
 /// How a run ended.
@@ -40,26 +36,9 @@ pub struct Trainer<'a> {
     config: ExperimentConfig,
     folder: RunFolder,
     device: Device,
+    provenance: Provenance,
     interrupter: Interrupter,
     observer: &'a mut dyn TrainingObserver,
-}
-
-/// What changes from step to step.
-struct Progress {
-    model: TrainingModel,
-    optimizer: ModuleOptimizer,
-    ema: Option<ExponentialMovingAverage<LanguageModel>>,
-    step: usize,
-}
-
-/// What does not.
-struct Setting {
-    train: PackedDataset,
-    validation: PackedDataset,
-    batches: ShuffledBatches,
-    data: PreparedData,
-    vocab_size: usize,
-    mask_token: usize,
 }
 
 impl<'a> Trainer<'a> {
@@ -76,249 +55,206 @@ impl<'a> Trainer<'a> {
             config,
             folder,
             device,
+            provenance: Provenance::default(),
             interrupter,
             observer,
         }
     }
 
+    /// Says which program runs on which device; it is written into the run's folder.
+    pub fn with_provenance(mut self, provenance: Provenance) -> Self {
+        self.provenance = provenance;
+        self
+    }
+
     /// Prepares the data, trains to the last step, validates and draws samples.
     ///
     /// # Errors
-    /// When the folder holds another run, a file cannot be read or written, or the loss is not
-    /// finite; the last checkpoint stays intact.
+    /// When the folder holds another run, a file cannot be read or written, or the loss or a gradient
+    /// is not finite; the last checkpoint stays intact.
     pub fn run(mut self) -> Result<Outcome, TrainError> {
         self.config.validate()?;
         self.folder.start(&self.config)?;
-        let setting = self.prepare()?;
-        let mut progress = self.build(&setting)?;
-        let mut metrics = MetricsLog::open(&self.folder.metrics(), progress.step)?;
-        if !self.train(&setting, &mut progress, &mut metrics)? {
-            return Ok(Outcome::Interrupted {
-                step: progress.step,
-            });
-        }
-        self.finish(&setting, &progress, &mut metrics)
-    }
-
-    fn prepare(&mut self) -> Result<Setting, TrainError> {
-        let config = &self.config;
-        let prepare_config = config.data.prepare_config(self.folder.data(config));
-        let observer = &mut *self.observer;
-        let data = prepare(&prepare_config, &mut |event| {
-            observer.on_event(TrainingEvent::Preparing(event));
-        })?;
-        self.folder.save_tokenizer(data.tokenizer())?;
-        let packing = PackingConfig::for_tokenizer(data.tokenizer());
-        let seq_len = config.data.seq_len;
-        let train = PackedDataset::new(data.train().clone(), seq_len, packing)?;
-        let validation = PackedDataset::new(data.validation().clone(), seq_len, packing)?;
-        let batches = ShuffledBatches::new(train.len(), config.training.batch_size, config.seed)?;
-        let (vocab_size, mask_token) = vocabulary(data.tokenizer());
-        Ok(Setting {
-            train,
-            validation,
-            batches,
-            data,
-            vocab_size,
-            mask_token,
-        })
-    }
-
-    fn build(&mut self, setting: &Setting) -> Result<Progress, TrainError> {
-        let config = &self.config;
-        let network_config = config
-            .model
-            .network(config.objective.kind, setting.vocab_size);
-        // Initial weights are drawn on the CPU, so that every backend starts from the same ones, and
-        // at once.
-        let cpu = Device::flex();
-        cpu.seed(config.seed);
-        let network = network_config.init(&cpu);
-        network.visit(&mut DrawNow);
-        let n_parameters = network.num_params();
-        let mut optimizer = AdamConfig::new()
-            .with_beta_1(config.optimizer.beta_1)
-            .with_beta_2(config.optimizer.beta_2)
-            .with_epsilon(config.optimizer.epsilon)
-            .init();
+        let data = ExperimentData::prepare(&self.config, &self.folder, self.observer)?;
         let checkpoint = self.folder.latest_checkpoint()?;
-        let decay = config.optimizer.ema_decay;
-        let training_device = self.device.clone().autodiff();
-        let (network, ema, step) = match &checkpoint {
-            None => {
-                let network = network.fork(&training_device).train();
-                let ema = (decay > 0.0).then(|| ExponentialMovingAverage::new(&network, decay));
-                (network, ema, 0)
-            }
-            Some(checkpoint) => {
-                let average = checkpoint.load_average(network.clone().fork(&self.device))?;
-                let updates = checkpoint.ema_updates()?;
-                let ema = average.zip(updates).map(|(average, updates)| {
-                    ExponentialMovingAverage::resume(average, decay, updates)
-                });
-                let network = checkpoint.load_network(network)?;
-                optimizer = checkpoint.load_optimizer(optimizer)?;
-                (network.fork(&training_device).train(), ema, checkpoint.step)
-            }
-        };
+        let mut state = TrainingState::new(
+            &self.config,
+            data.vocab_size,
+            data.mask_token,
+            checkpoint.as_ref(),
+            &self.device,
+        )?;
+        self.folder.append_history(&self.provenance, state.step)?;
         self.observer.on_event(TrainingEvent::Ready {
-            n_train_sequences: setting.train.len(),
-            n_validation_sequences: setting.validation.len(),
-            vocab_size: setting.vocab_size,
-            n_parameters,
+            n_train_sequences: data.train.len(),
+            n_validation_sequences: data.validation.len(),
+            vocab_size: data.vocab_size,
+            n_parameters: state.model.network.num_params(),
         });
-        if step > 0 {
-            self.observer.on_event(TrainingEvent::Resumed { step });
+        if state.step > 0 {
+            self.observer
+                .on_event(TrainingEvent::Resumed { step: state.step });
         }
-        let model = TrainingModel::new(
-            network,
-            config.objective.kind,
-            config.objective.weighting,
-            setting.mask_token,
-        );
-        Ok(Progress {
-            model,
-            optimizer,
-            ema,
-            step,
-        })
+        let is_validated = match &checkpoint {
+            Some(checkpoint) => checkpoint.validation()?.is_some(),
+            None => false,
+        };
+        let mut metrics = MetricsLog::open(&self.folder.metrics(), state.step, is_validated)?;
+        if !self.train(&data, &mut state, &mut metrics)? {
+            return Ok(Outcome::Interrupted { step: state.step });
+        }
+        self.finish(&data, &state, &mut metrics)
     }
 
     /// Trains to the last step; false if it was stopped before.
     fn train(
         &mut self,
-        setting: &Setting,
-        progress: &mut Progress,
+        data: &ExperimentData,
+        state: &mut TrainingState,
         metrics: &mut MetricsLog,
     ) -> Result<bool, TrainError> {
         let n_steps = self.config.training.n_steps;
         let tokens_per_step = self.config.training.batch_size * self.config.data.seq_len;
-        let mut clock = Throughput::start(progress.step, n_steps);
-        let mut losses: Vec<Tensor<1>> = Vec::new();
-        let mut last_saved = progress.step;
-        while progress.step < n_steps {
-            if self.interrupter.should_stop() {
-                if progress.step > last_saved {
-                    self.save(progress)?;
-                }
-                return Ok(false);
-            }
-            let (loss, grad_norm) = self.step(setting, progress)?;
-            losses.push(loss);
-            let step = progress.step;
-            let training = &self.config.training;
-            if step.is_multiple_of(training.log_every) || step == n_steps {
-                let loss = self.mean_loss(std::mem::take(&mut losses), step)?;
-                let rate = clock.rate(step) * tokens_per_step as f64;
-                metrics.push(&MetricRecord::Train {
-                    step,
-                    loss,
-                    learning_rate: self.config.optimizer.learning_rate_at(step - 1),
-                    grad_norm: read_scalar(grad_norm)?,
-                    tokens_per_second: rate,
-                    seconds: clock.elapsed().as_secs_f64(),
-                })?;
-                self.observer.on_event(TrainingEvent::Step {
-                    step,
-                    n_steps,
-                    loss,
-                    tokens_per_second: rate,
-                    remaining: clock.remaining(step),
-                });
-            }
-            let is_last = step == n_steps;
-            if is_last || step.is_multiple_of(self.config.training.checkpoint_every) {
-                self.mean_loss(losses.clone(), step)?;
-                self.save(progress)?;
-                last_saved = step;
-            }
-            if !is_last && step.is_multiple_of(self.config.evaluation.every) {
+        let mut clock = Throughput::start(state.step, n_steps);
+        let mut batches = data.batches(&self.config, state.step)?;
+        let mut losses = StepLosses::default();
+        // What the folder has of the current step.
+        let mut saved = self.folder.latest_checkpoint()?;
+        loop {
+            let step = state.step;
+            let is_last = step >= n_steps;
+            if step > 0 && (is_last || step.is_multiple_of(self.config.evaluation.every)) {
                 let paused = Instant::now();
-                let n_sequences = Some(self.config.evaluation.n_sequences);
-                if let Some(report) = self.validate(setting, progress, n_sequences)? {
-                    push_validation(metrics, step, &report)?;
-                }
-                loss_curve::draw(
-                    &MetricsLog::read(&self.folder.metrics())?,
-                    &self.folder.loss_curve(),
-                )?;
+                self.evaluate(data, state, &mut losses, &mut saved, metrics)?;
                 clock.pause(paused.elapsed());
             }
+            if is_last && !self.interrupter.should_stop() {
+                return Ok(true);
+            }
+            if self.interrupter.should_stop() {
+                self.save(state, &mut losses, &mut saved)?;
+                return Ok(false);
+            }
+
+            let (_, batch) = batches.next_batch()?;
+            let (loss, grad_norm) = state.advance(&self.config, &batch, &self.device);
+            let step = state.step;
+            losses.push(step, loss, grad_norm);
+
+            if step.is_multiple_of(self.config.training.log_every) || step == n_steps {
+                self.check(&mut losses)?;
+                if let Some(mean) = losses.take_mean() {
+                    let tokens_per_second = clock.rate(step) * tokens_per_step as f64;
+                    let learning_rate = self.config.learning_rate_at(step - 1);
+                    metrics.push(&MetricRecord::Train {
+                        step,
+                        loss: mean.loss,
+                        learning_rate,
+                        grad_norm: mean.grad_norm,
+                        tokens_per_second,
+                        seconds: clock.elapsed().as_secs_f64(),
+                    })?;
+                    self.observer.on_event(TrainingEvent::Step {
+                        step,
+                        n_steps,
+                        loss: mean.loss,
+                        learning_rate,
+                        grad_norm: mean.grad_norm,
+                        tokens_per_second,
+                        remaining: clock.remaining(step),
+                    });
+                }
+            }
+            if step == n_steps || step.is_multiple_of(self.config.training.checkpoint_every) {
+                self.save(state, &mut losses, &mut saved)?;
+            }
         }
-        Ok(true)
     }
 
-    /// One optimizer step; returns the loss and the norm of the gradient, still on the device.
-    fn step(
-        &self,
-        setting: &Setting,
-        progress: &mut Progress,
-    ) -> Result<(Tensor<1>, Tensor<1>), TrainError> {
-        let config = &self.config;
-        let device = self.device.clone().autodiff();
-        let index = progress.step as u64;
-        // Dropout draws from the device's generator; its seed too follows from the step alone.
-        device.seed(stream(config.seed, Stream::Device, index).next_u64());
-        let host = TokenBatch::collect(&setting.train, &setting.batches.indices(index))?;
-        let batch = progress
-            .model
-            .training_batch(&host, config.seed, index, &device);
-        let TrainOutput {
-            grads,
-            item: StepLoss(loss),
-        } = TrainStep::step(&progress.model, batch);
-        let max_norm = config.optimizer.max_grad_norm;
-        let (grads, norm) = clip_by_global_norm(&progress.model, grads, max_norm, &device);
-        let rate = config.optimizer.learning_rate_at(progress.step);
-        progress.model =
-            progress
-                .model
-                .clone()
-                .optimize(&mut progress.optimizer, rate.into(), grads);
-        if let Some(ema) = &mut progress.ema {
-            ema.update(&progress.model.network);
-        }
-        progress.step += 1;
-        Ok((loss, norm))
-    }
-
-    fn mean_loss(&self, losses: Vec<Tensor<1>>, step: usize) -> Result<f64, TrainError> {
-        if losses.is_empty() {
-            return Ok(0.0);
-        }
-        let value = read_scalar(Tensor::cat(losses, 0).mean())?;
-        if value.is_finite() {
-            return Ok(value);
-        }
+    /// Stops the run if a step since the last look had a loss or gradient that is not finite.
+    fn check(&self, losses: &mut StepLosses) -> Result<(), TrainError> {
+        let Some(bad) = losses.check()? else {
+            return Ok(());
+        };
         Err(TrainError::Diverged {
-            step,
-            value,
+            step: bad.step,
+            quantity: bad.quantity,
+            value: bad.value,
             checkpoint: self.folder.latest_checkpoint()?.map(|found| found.path),
         })
     }
 
-    fn save(&mut self, progress: &Progress) -> Result<(), TrainError> {
-        let folder = self.folder.checkpoints();
-        let saved = Checkpoint::save(
-            &folder,
-            progress.step,
-            &progress.model.network,
-            progress.ema.as_ref(),
-            &progress.optimizer,
-        )?;
-        Checkpoint::prune(&folder, self.config.training.keep_checkpoints)?;
+    /// Writes a checkpoint of the current step, unless `saved` is one already.
+    fn save(
+        &mut self,
+        state: &TrainingState,
+        losses: &mut StepLosses,
+        saved: &mut Option<Checkpoint>,
+    ) -> Result<(), TrainError> {
+        if state.step == 0 || saved.as_ref().is_some_and(|saved| saved.step == state.step) {
+            return Ok(());
+        }
+        self.check(losses)?;
+        let checkpoint = Checkpoint::save(&self.folder.checkpoints(), state)?;
+        self.prune()?;
         self.observer.on_event(TrainingEvent::Saved {
-            step: saved.step,
-            path: saved.path,
+            step: checkpoint.step,
+            path: checkpoint.path.clone(),
         });
+        *saved = Some(checkpoint);
         Ok(())
+    }
+
+    fn prune(&self) -> Result<(), TrainError> {
+        let training = &self.config.training;
+        Checkpoint::prune(
+            &self.folder.checkpoints(),
+            training.keep_checkpoints,
+            training.keep_best,
+        )
+    }
+
+    /// Saves, validates and draws samples, unless the checkpoint of this step was validated before.
+    fn evaluate(
+        &mut self,
+        data: &ExperimentData,
+        state: &TrainingState,
+        losses: &mut StepLosses,
+        saved: &mut Option<Checkpoint>,
+        metrics: &mut MetricsLog,
+    ) -> Result<(), TrainError> {
+        self.save(state, losses, saved)?;
+        let Some(checkpoint) = saved else {
+            return Ok(());
+        };
+        if checkpoint.validation()?.is_some() {
+            return Ok(());
+        }
+        let n_sequences = Some(self.config.evaluation.n_sequences);
+        let Some(report) = self.validate(data, state, n_sequences)? else {
+            return Ok(());
+        };
+        metrics.push(&MetricRecord::validation(state.step, &report))?;
+        self.draw_loss_curve()?;
+        let n_samples = self.config.evaluation.n_samples;
+        if state.step < self.config.training.n_steps && n_samples > 0 {
+            let Some(texts) = self.draw_samples(data, state, n_samples)? else {
+                return Ok(());
+            };
+            self.folder.save_samples_of(state.step, &texts)?;
+        }
+        checkpoint.set_validation(ValidationScore {
+            nll: report.nll,
+            n_sequences: report.n_sequences,
+        })?;
+        self.prune()
     }
 
     /// Perplexity with averaged weights; `None` if it was stopped.
     fn validate(
         &mut self,
-        setting: &Setting,
-        progress: &Progress,
+        data: &ExperimentData,
+        state: &TrainingState,
         n_sequences: Option<usize>,
     ) -> Result<Option<PerplexityReport>, TrainError> {
         let estimate = Perplexity {
@@ -326,13 +262,13 @@ impl<'a> Trainer<'a> {
             n_draws: self.config.evaluation.n_draws,
             batch_size: self.config.evaluation.batch_size,
             seed: self.config.seed,
-            mask_token: setting.mask_token,
+            mask_token: data.mask_token,
         };
         let observer = &mut *self.observer;
         let interrupter = &self.interrupter;
         let result = estimate.estimate(
-            &progress.evaluation_network(),
-            &setting.validation,
+            &state.evaluation_network(),
+            &data.validation,
             &self.device,
             &mut |done, total| {
                 observer.on_event(TrainingEvent::Validating { done, total });
@@ -345,7 +281,7 @@ impl<'a> Trainer<'a> {
             Err(error) => return Err(error.into()),
         };
         self.observer.on_event(TrainingEvent::Validated {
-            step: progress.step,
+            step: state.step,
             report: &report,
         });
         Ok(Some(report))
@@ -353,53 +289,58 @@ impl<'a> Trainer<'a> {
 
     fn finish(
         mut self,
-        setting: &Setting,
-        progress: &Progress,
+        data: &ExperimentData,
+        state: &TrainingState,
         metrics: &mut MetricsLog,
     ) -> Result<Outcome, TrainError> {
-        let step = progress.step;
-        let Some(validation) = self.validate(setting, progress, None)? else {
+        let step = state.step;
+        let Some(validation) = self.validate(data, state, None)? else {
             return Ok(Outcome::Interrupted { step });
         };
-        push_validation(metrics, step, &validation)?;
-        loss_curve::draw(
-            &MetricsLog::read(&self.folder.metrics())?,
-            &self.folder.loss_curve(),
-        )?;
-        let Some(samples) = self.draw_samples(setting, progress)? else {
+        metrics.push(&MetricRecord::validation(step, &validation))?;
+        self.draw_loss_curve()?;
+        let n_sequences = self.config.sampling.n_sequences;
+        let Some(samples) = self.draw_samples(data, state, n_sequences)? else {
             return Ok(Outcome::Interrupted { step });
         };
+        self.folder.save_samples(&samples)?;
         Ok(Outcome::Finished {
             validation,
             samples,
         })
     }
 
-    /// Draws text and writes it to the folder; `None` if it was stopped.
+    fn draw_loss_curve(&self) -> Result<(), TrainError> {
+        let records = MetricsLog::read(&self.folder.metrics())?;
+        loss_curve::draw(&records, &self.folder.loss_curve())
+    }
+
+    /// Draws text; `None` if it was stopped.
     fn draw_samples(
         &mut self,
-        setting: &Setting,
-        progress: &Progress,
+        data: &ExperimentData,
+        state: &TrainingState,
+        n_sequences: usize,
     ) -> Result<Option<Vec<String>>, TrainError> {
-        let sampling = &self.config.sampling;
-        if sampling.n_sequences == 0 {
+        if n_sequences == 0 {
             return Ok(Some(Vec::new()));
         }
-        let tokenizer = setting.data.tokenizer();
+        let sampling = &self.config.sampling;
+        let tokenizer = data.prepared.tokenizer();
         let generator = Generator {
             sampler: sampling.sampler,
-            n_sequences: sampling.n_sequences,
-            batch_size: sampling.n_sequences,
+            n_sequences,
+            batch_size: n_sequences,
             seq_len: self.config.data.seq_len,
             n_steps: sampling.n_steps,
             temperature: sampling.temperature,
             seed: self.config.seed,
             bos_token: tokenizer.bos_id(),
-            mask_token: setting.mask_token as u32,
+            mask_token: data.mask_token as u32,
         };
         let observer = &mut *self.observer;
         let interrupter = &self.interrupter;
-        let network = progress.evaluation_network();
+        let network = state.evaluation_network();
         let result = generator.generate(&network, &self.device, &mut |done, total| {
             observer.on_event(TrainingEvent::Sampling { done, total });
             !interrupter.should_stop()
@@ -414,52 +355,10 @@ impl<'a> Trainer<'a> {
             .iter()
             .map(|sequence| tokenizer.decode(sequence))
             .collect::<Result<Vec<_>, _>>()?;
-        let separator = format!("\n{}\n", "-".repeat(72));
-        pgm_data::write_file(&self.folder.samples(), texts.join(&separator).as_bytes())?;
-        self.observer
-            .on_event(TrainingEvent::Sampled { texts: &texts });
+        self.observer.on_event(TrainingEvent::Sampled {
+            step: state.step,
+            texts: &texts,
+        });
         Ok(Some(texts))
-    }
-}
-
-impl Progress {
-    /// Averaged weights where there are some, without autodiff or dropout.
-    fn evaluation_network(&self) -> LanguageModel {
-        match &self.ema {
-            Some(ema) => ema.average().clone(),
-            None => self.model.network.valid(),
-        }
-    }
-}
-
-fn push_validation(
-    metrics: &mut MetricsLog,
-    step: usize,
-    report: &PerplexityReport,
-) -> Result<(), TrainError> {
-    metrics.push(&MetricRecord::Validation {
-        step,
-        nll: report.nll,
-        nll_standard_error: Some(report.nll_standard_error).filter(|error| error.is_finite()),
-        perplexity: report.perplexity,
-    })
-}
-
-fn read_scalar(tensor: Tensor<1>) -> Result<f64, TrainError> {
-    let values = tensor
-        .try_into_vec_as::<f32>()
-        .map_err(|error| TrainError::Device {
-            reason: error.to_string(),
-        })?;
-    Ok(values[0] as f64)
-}
-
-/// Makes Burn draw initial weights now: it draws each when it is first used, on the device where
-/// the module is by then.
-struct DrawNow;
-
-impl ModuleVisitor for DrawNow {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        param.val();
     }
 }

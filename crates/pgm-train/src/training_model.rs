@@ -27,6 +27,8 @@ pub struct TrainingBatch {
     batch: TokenBatch,
     /// Not for autoregressive models.
     corruption: Option<Corruption>,
+    /// Tokens that count in the loss of the whole optimizer step.
+    n_tokens: usize,
 }
 
 /// The loss of a step, still on the device.
@@ -69,65 +71,87 @@ impl TrainingModel {
         }
     }
 
-    /// Moves the sequences of an optimizer step to the device and draws what is hidden in them;
-    /// the draw depends on the seed and the step alone.
-    pub fn training_batch(
+    /// Moves the sequences of an optimizer step to the device, in parts that go through the network
+    /// at once, and draws what is hidden in them. The draw depends on the seed and the step alone,
+    /// not on the size of the parts.
+    ///
+    /// # Panics
+    /// Panics if `part_size` is 0.
+    pub fn training_batches(
         &self,
         host: &pgm_data::TokenBatch,
+        part_size: usize,
         seed: u64,
         step: u64,
         device: &Device,
-    ) -> TrainingBatch {
-        let tokens: Vec<i64> = host.tokens.iter().map(|&token| token as i64).collect();
-        let shape = [host.batch_size, host.seq_len];
-        let tokens = Tensor::<2, Int>::from_data(TensorData::new(tokens, shape), device);
-        let batch = TokenBatch::new(tokens, host.valid.clone());
+    ) -> Vec<TrainingBatch> {
         let mut rng = stream(seed, Stream::Corruption, step);
         let times = time_sampler::antithetic(host.batch_size, &mut rng);
-        let draw = match self.objective {
-            ObjectiveKind::Ar => None,
-            ObjectiveKind::Pgm => Some(self.pgm().partition(&batch, &times, &mut rng)),
-            ObjectiveKind::Mdlm => Some(self.mdlm().corrupt(&batch, &times, &mut rng)),
-            ObjectiveKind::ComplementMdlm => {
-                Some(self.complement_mdlm().corrupt(&batch, &times, &mut rng))
-            }
-        };
-        TrainingBatch {
-            batch,
-            corruption: draw.map(|draw| draw.training()),
+        let row_tokens = part_size * host.seq_len;
+        let parts: Vec<TokenBatch> = host
+            .tokens
+            .chunks(row_tokens)
+            .zip(host.valid.chunks(row_tokens))
+            .map(|(tokens, valid)| {
+                let tokens: Vec<i64> = tokens.iter().map(|&token| token as i64).collect();
+                let shape = [tokens.len() / host.seq_len, host.seq_len];
+                let tokens = Tensor::<2, Int>::from_data(TensorData::new(tokens, shape), device);
+                TokenBatch::new(tokens, valid.to_vec())
+            })
+            .collect();
+        let n_tokens = parts.iter().map(|part| self.n_counted(part)).sum();
+        parts
+            .into_iter()
+            .zip(times.chunks(part_size))
+            .map(|(batch, times)| {
+                let draw = match self.objective {
+                    ObjectiveKind::Ar => None,
+                    ObjectiveKind::Pgm => Some(self.pgm().partition(&batch, times, &mut rng)),
+                    ObjectiveKind::Mdlm => Some(self.mdlm().corrupt(&batch, times, &mut rng)),
+                    ObjectiveKind::ComplementMdlm => {
+                        Some(self.complement_mdlm().corrupt(&batch, times, &mut rng))
+                    }
+                };
+                TrainingBatch {
+                    batch,
+                    corruption: draw.map(|draw| draw.training()),
+                    n_tokens,
+                }
+            })
+            .collect()
+    }
+
+    /// Tokens that count in the loss.
+    fn n_counted(&self, batch: &TokenBatch) -> usize {
+        match self.objective {
+            ObjectiveKind::Ar => Autoregressive::new(Some(self.mask_token)).n_predicted(batch),
+            _ => batch.n_valid(),
         }
     }
 
-    /// The training loss in nats per valid token.
+    /// The part's share of the training loss in nats per valid token; the shares of all parts of an
+    /// optimizer step add up to its loss.
     ///
     /// # Shapes
     /// - output: `[1]`
     pub fn loss(&self, input: &TrainingBatch) -> Tensor<1> {
         let batch = &input.batch;
-        let (nll, n_tokens) = match (&self.network, &input.corruption) {
+        let nll = match (&self.network, &input.corruption) {
             (LanguageModel::Causal(network), _) => {
-                let objective = Autoregressive::new(Some(self.mask_token));
-                (
-                    objective.token_nll(network, batch),
-                    objective.n_predicted(batch),
-                )
+                Autoregressive::new(Some(self.mask_token)).token_nll(network, batch)
             }
-            (LanguageModel::Partition(network), Some(partition)) => (
-                self.pgm().token_nll(network, batch, partition),
-                batch.n_valid(),
-            ),
-            (LanguageModel::Masked(network), Some(corruption)) => {
-                let nll = match self.objective {
-                    ObjectiveKind::ComplementMdlm => {
-                        self.complement_mdlm().token_nll(network, batch, corruption)
-                    }
-                    _ => self.mdlm().token_nll(network, batch, corruption),
-                };
-                (nll, batch.n_valid())
+            (LanguageModel::Partition(network), Some(partition)) => {
+                self.pgm().token_nll(network, batch, partition)
             }
+            (LanguageModel::Masked(network), Some(corruption)) => match self.objective {
+                ObjectiveKind::ComplementMdlm => {
+                    self.complement_mdlm().token_nll(network, batch, corruption)
+                }
+                _ => self.mdlm().token_nll(network, batch, corruption),
+            },
             (_, None) => unreachable!("only autoregressive batches have nothing hidden"),
         };
-        nll.sum().div_scalar(n_tokens.max(1) as f64)
+        nll.sum().div_scalar(input.n_tokens.max(1) as f64)
     }
 
     fn pgm(&self) -> Pgm {

@@ -9,7 +9,7 @@ use burn_train::Interrupter;
 use discrete_diffusion::{CausalDenoiser, PartitionDenoiser, SequenceDenoiser};
 use pgm_eval::Generator;
 use pgm_model::LanguageModel;
-use pgm_train::{LoadedRun, MetricRecord, MetricsLog, RunFolder, WeightsChoice};
+use pgm_train::{CheckpointChoice, LoadedRun, MetricRecord, MetricsLog, RunFolder, WeightsChoice};
 use tiny_run::{Silent, config, run};
 
 /// Absolute, on logits of a few units; both sides compute in float32.
@@ -124,11 +124,15 @@ fn a_checkpoint_trained_on_flex_gives_the_same_logits_and_samples_elsewhere() {
         )
         .unwrap();
         let flex = Device::flex();
-        let home = folder.load(WeightsChoice::Raw, &flex).unwrap();
+        let home = folder
+            .load(CheckpointChoice::Last, WeightsChoice::Raw, &flex)
+            .unwrap();
         let expected = logits(&home, &flex);
         let expected_samples = samples(&home, &flex);
         for device in other_devices() {
-            let away = folder.load(WeightsChoice::Raw, &device).unwrap();
+            let away = folder
+                .load(CheckpointChoice::Last, WeightsChoice::Raw, &device)
+                .unwrap();
             let error = logits(&away, &device)
                 .iter()
                 .zip(&expected)

@@ -4,7 +4,9 @@ mod tiny_run;
 
 use burn::tensor::Device;
 use burn_train::Interrupter;
-use pgm_train::{MetricRecord, MetricsLog, Outcome, RunFolder, TrainError, WeightsChoice};
+use pgm_train::{
+    CheckpointChoice, MetricRecord, MetricsLog, Outcome, RunFolder, TrainError, WeightsChoice,
+};
 use tiny_run::{Silent, config, run};
 
 fn losses(folder: &RunFolder) -> Vec<(usize, f64)> {
@@ -63,32 +65,6 @@ fn every_objective_starts_at_a_uniform_guess_and_learns() {
 }
 
 #[test]
-fn old_checkpoints_are_deleted_and_the_last_one_is_the_end() {
-    let temporary = tempfile::tempdir().unwrap();
-    let overrides = ["training.checkpoint_every=2", "training.keep_checkpoints=2"];
-    let config = config(temporary.path(), &overrides);
-    let folder = RunFolder::new(temporary.path().join("run"));
-    run(
-        config,
-        &folder,
-        &Device::flex(),
-        Interrupter::new(),
-        &mut Silent,
-    )
-    .unwrap();
-    let steps: Vec<usize> = pgm_train::Checkpoint::list(&folder.checkpoints())
-        .unwrap()
-        .iter()
-        .map(|checkpoint| checkpoint.step)
-        .collect();
-    assert_eq!(steps, [6, 8]);
-    let loaded = folder
-        .load(WeightsChoice::Average, &Device::flex())
-        .unwrap();
-    assert_eq!(loaded.step, 8);
-}
-
-#[test]
 fn another_configuration_in_the_same_folder_is_refused() {
     let temporary = tempfile::tempdir().unwrap();
     let folder = RunFolder::new(temporary.path().join("run"));
@@ -98,7 +74,7 @@ fn another_configuration_in_the_same_folder_is_refused() {
     let second = config(temporary.path(), &["model.d_model=32"]);
     let error = run(second, &folder, &device, Interrupter::new(), &mut Silent).unwrap_err();
     assert!(
-        matches!(&error, TrainError::OtherRun { key, .. } if key == "model"),
+        matches!(&error, TrainError::OtherRun { key, .. } if key == "model.d_model"),
         "{error}"
     );
 }
@@ -131,7 +107,39 @@ fn a_diverging_run_stops_and_names_the_last_good_checkpoint() {
 fn a_folder_without_a_run_is_refused_with_the_way_out() {
     let temporary = tempfile::tempdir().unwrap();
     let error = RunFolder::new(temporary.path())
-        .load(WeightsChoice::Average, &Device::flex())
+        .load(
+            CheckpointChoice::Last,
+            WeightsChoice::Average,
+            &Device::flex(),
+        )
         .unwrap_err();
     assert!(error.to_string().contains("train first"), "{error}");
+}
+
+#[test]
+fn another_tokenizer_than_the_run_s_is_refused() {
+    let temporary = tempfile::tempdir().unwrap();
+    let shared = temporary.path().join("shared");
+    let folder_setting = format!("data.folder='{}'", shared.display());
+    let config = config(temporary.path(), &[&folder_setting]);
+    let device = Device::flex();
+    let folder = RunFolder::new(temporary.path().join("run"));
+    let start = |steps: usize| {
+        let mut config = config.clone();
+        config.training.n_steps = steps;
+        run(config, &folder, &device, Interrupter::new(), &mut Silent)
+    };
+    start(4).unwrap();
+    assert!(folder.validation_set(&config).is_ok());
+
+    // Other text gives other merges.
+    let text = temporary.path().join("text.txt");
+    std::fs::write(&text, "Zebras zigzag; zebras buzz.\n\n".repeat(200)).unwrap();
+    let error = start(8).unwrap_err();
+    assert!(
+        matches!(error, TrainError::OtherTokenizer { .. }),
+        "{error}"
+    );
+    let error = folder.validation_set(&config).unwrap_err().to_string();
+    assert!(error.contains("another tokenizer"), "{error}");
 }

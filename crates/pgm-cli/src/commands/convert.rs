@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use pgm_model::weights::{WeightsFile, WeightsFormat, WeightsSource, save};
 use pgm_model::{LanguageModel, LanguageModelConfig, cost};
-use pgm_train::{RunFolder, WeightsChoice};
+use pgm_train::{CheckpointChoice, RunFolder, WeightsChoice};
 
 use crate::format;
 
@@ -26,8 +26,8 @@ network it is for; `pgm info FILE` shows it. docs/weights.md has more.";
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct ConvertArgs {
-    /// The folder of a run (its newest checkpoint is read), or a file with weights: a checkpoint of
-    /// the authors (.ckpt, .pt), safetensors or burnpack
+    /// The folder of a run, or a file with weights: a checkpoint of the authors (.ckpt, .pt),
+    /// safetensors or burnpack
     #[arg(value_name = "RUN or FILE")]
     input: PathBuf,
     /// What to write
@@ -39,6 +39,9 @@ pub struct ConvertArgs {
     /// Which weights of a run or a training checkpoint
     #[arg(long, default_value = "ema")]
     weights: Weights,
+    /// Which checkpoint of a run: `last`, `best` (lowest validation loss) or a step
+    #[arg(long, value_name = "WHICH", default_value = "last")]
+    checkpoint: CheckpointChoice,
     /// Attention heads, if not 64 features each (no tensor shows their number; files of this program
     /// and runs say it)
     #[arg(long, value_name = "N")]
@@ -96,7 +99,7 @@ impl ConvertArgs {
             if self.n_heads.is_some() {
                 bail!("a run says how many heads it has; leave `--n-heads` out");
             }
-            let run = RunFolder::new(&self.input).load(choice, &device)?;
+            let run = RunFolder::new(&self.input).load(self.checkpoint, choice, &device)?;
             let has_average = run.config.optimizer.ema_decay > 0.0;
             let weights = match self.weights {
                 Weights::Ema if has_average => "averaged weights",

@@ -1,11 +1,10 @@
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
 use pgm_eval::Perplexity;
-use pgm_train::{RunFolder, WeightsChoice};
 
+use super::run_args::RunArgs;
 use crate::device::{self, Backend};
 use crate::format;
 use crate::progress::Stage;
@@ -16,9 +15,8 @@ use crate::progress::Stage;
 /// hidden; more draws narrow it. For autoregressive models it is exact.
 #[derive(Debug, Args)]
 pub struct EvalPplArgs {
-    /// Folder of the run
-    #[arg(long, value_name = "DIR", default_value = "runs/quickstart-pgm")]
-    run: PathBuf,
+    #[command(flatten)]
+    model: RunArgs,
     /// Masks or partitions drawn for each sequence
     #[arg(long, default_value_t = 1)]
     draws: usize,
@@ -31,9 +29,6 @@ pub struct EvalPplArgs {
     /// Seed of the draws
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Use the weights as after the last step instead of the averaged ones
-    #[arg(long)]
-    raw_weights: bool,
     /// One JSON object instead of text
     #[arg(long)]
     json: bool,
@@ -45,13 +40,8 @@ pub struct EvalPplArgs {
 impl EvalPplArgs {
     pub fn run(self) -> Result<ExitCode> {
         let device = device::open(self.backend)?;
-        let weights = match self.raw_weights {
-            true => WeightsChoice::Raw,
-            false => WeightsChoice::Average,
-        };
-        let folder = RunFolder::new(&self.run);
-        let run = folder.load(weights, &device)?;
-        let data = folder.validation_set(&run.config)?;
+        let run = self.model.load(&device)?;
+        let data = self.model.folder().validation_set(&run.config)?;
         let estimate = Perplexity {
             n_sequences: self.n,
             n_draws: self.draws,

@@ -7,7 +7,9 @@ use clap::Args;
 use pgm_data::{Tokenizer, TokenizerSpec};
 use pgm_model::LanguageModelConfig;
 use pgm_model::weights::{WeightsFile, WeightsSource};
-use pgm_train::{ExperimentConfig, ObjectiveKind, RunFolder, WeightsChoice, vocabulary};
+use pgm_train::{
+    CheckpointChoice, ExperimentConfig, ObjectiveKind, RunFolder, WeightsChoice, vocabulary,
+};
 use serde_json::json;
 
 use super::config_args::ConfigArgs;
@@ -76,6 +78,7 @@ impl InfoArgs {
             experiment.map(|config| TrainingSettings {
                 n_steps: config.training.n_steps,
                 batch_size: config.training.batch_size,
+                micro_batch_size: config.training.micro_batch_size(),
                 has_average: config.optimizer.ema_decay > 0.0,
                 // A mask and its complement: every sequence goes through the network twice.
                 passes: match config.objective.kind {
@@ -153,7 +156,8 @@ fn of_config(config: ExperimentConfig) -> Result<Subject> {
 }
 
 fn of_run(path: &Path) -> Result<Subject> {
-    let run = RunFolder::new(path).load(WeightsChoice::Raw, &Device::flex())?;
+    let run =
+        RunFolder::new(path).load(CheckpointChoice::Last, WeightsChoice::Raw, &Device::flex())?;
     Ok(Subject {
         facts: vec![
             ("run", path.display().to_string()),

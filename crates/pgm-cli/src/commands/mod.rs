@@ -4,6 +4,7 @@ mod cost_report;
 mod eval_ppl;
 mod info;
 mod prepare_data;
+mod run_args;
 mod sample;
 mod train;
 

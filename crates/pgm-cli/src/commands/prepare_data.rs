@@ -6,13 +6,34 @@ use clap::Args;
 
 use super::config_args::ConfigArgs;
 use crate::format;
-use crate::progress::prepare_event;
+use crate::progress::TrainingProgress;
+
+const AFTER_HELP: &str = "\
+Text:
+  data.inputs names files and folders. Read are .txt and .jsonl, each also compressed, as .txt.gz or
+  .jsonl.zst; in folders, other files are passed over.
+  .txt    one document a file, or cut by data.split: {blank-lines = 2} or {separator = \"<|endoftext|>\"}
+  .jsonl  one JSON object a line, one document in each; its text is the field data.text_field (text)
+  The text streams, so it may be larger than memory; only a single document has to fit.
+
+Tokens:
+  data.tokenizer   gpt2, bpe-<size> (learned from the training text), or the path of a tokenizer.json
+  data.validation  {fraction = 0.05} of every document, or {documents = 1000}: the last ones
+  data.packing and data.seq_len are settings of a run: the same tokens serve all lengths.
+
+Examples:
+  pgm prepare-data --output tokens --set 'data.inputs=[\"books\"]' --set data.tokenizer=gpt2
+  pgm prepare-data --output tokens --config owt.toml
+  pgm train --config owt.toml --set data.folder=tokens";
 
 /// Turn the text of a configuration into token shards, to be shared by runs
 ///
 /// Training does this by itself; here it is done once for many runs, which then name the folder with
-/// `--set data.folder=DIR`. A folder that is finished already is reused.
+/// `--set data.folder=DIR`. A folder that is finished and was made from the same text and settings
+/// is reused; any other, an interrupted one too, is made anew. Nothing is written before all of the text has been
+/// read once without an error.
 #[derive(Debug, Args)]
+#[command(after_long_help = AFTER_HELP)]
 pub struct PrepareDataArgs {
     #[command(flatten)]
     config: ConfigArgs,
@@ -25,9 +46,9 @@ impl PrepareDataArgs {
     pub fn run(self) -> Result<ExitCode> {
         let config = self.config.load()?;
         let prepare_config = config.data.prepare_config(self.output);
-        let data = pgm_data::prepare(&prepare_config, &mut |event| {
-            prepare_event(event, &mut |line| eprintln!("{line}"));
-        })?;
+        let mut progress = TrainingProgress::default();
+        let data = pgm_data::prepare(&prepare_config, &mut |event| progress.prepare(event))?;
+        drop(progress);
         println!(
             "{}: {} training and {} validation tokens, tokenizer {} ({} ids)",
             data.folder().display(),

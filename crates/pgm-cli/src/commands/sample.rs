@@ -1,12 +1,11 @@
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use pgm_eval::{Generator, SamplerKind};
-use pgm_train::{RunFolder, WeightsChoice};
 
+use super::run_args::RunArgs;
 use crate::device::{self, Backend};
 use crate::format;
 use crate::progress::Stage;
@@ -16,9 +15,8 @@ use crate::progress::Stage;
 /// The same seed gives the same text, whatever the batch size. Text goes to stdout.
 #[derive(Debug, Args)]
 pub struct SampleArgs {
-    /// Folder of the run
-    #[arg(long, value_name = "DIR", default_value = "runs/quickstart-pgm")]
-    run: PathBuf,
+    #[command(flatten)]
+    model: RunArgs,
     /// Sequences to draw
     #[arg(long, default_value_t = 4)]
     n: usize,
@@ -41,9 +39,6 @@ pub struct SampleArgs {
     /// Sequences drawn at once
     #[arg(long, default_value_t = 16)]
     batch_size: usize,
-    /// Use the weights as after the last step instead of the averaged ones
-    #[arg(long)]
-    raw_weights: bool,
     /// One JSON object a sequence (text and token ids) instead of plain text
     #[arg(long)]
     json: bool,
@@ -78,11 +73,7 @@ impl From<Sampler> for SamplerKind {
 impl SampleArgs {
     pub fn run(self) -> Result<ExitCode> {
         let device = device::open(self.backend)?;
-        let weights = match self.raw_weights {
-            true => WeightsChoice::Raw,
-            false => WeightsChoice::Average,
-        };
-        let run = RunFolder::new(&self.run).load(weights, &device)?;
+        let run = self.model.load(&device)?;
         let generator = Generator {
             sampler: self.sampler.map(Into::into).or(run.config.sampling.sampler),
             n_sequences: self.n,

@@ -1,13 +1,15 @@
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use anyhow::Result;
 use clap::Args;
 use pgm_eval::PerplexityReport;
-use pgm_train::{Outcome, RunFolder, Trainer};
+use pgm_train::{Outcome, Provenance, RunFolder, Trainer, TrainingObserver};
 
 use super::config_args::ConfigArgs;
+use crate::dashboard::Dashboard;
 use crate::device::{self, Backend};
 use crate::progress::TrainingProgress;
 use crate::{format, interrupt};
@@ -28,6 +30,9 @@ pub struct TrainArgs {
     /// Delete the run that is in the folder and start anew
     #[arg(long)]
     restart: bool,
+    /// Plain lines instead of the dashboard, on a terminal too
+    #[arg(long)]
+    plain: bool,
     /// What to compute on [default: the fastest in this binary]
     #[arg(long)]
     backend: Option<Backend>,
@@ -56,11 +61,26 @@ impl TrainArgs {
             );
         }
         let interrupter = interrupt::graceful()?;
-        let mut progress = TrainingProgress::default();
+        let provenance = Provenance {
+            version: env!("CARGO_PKG_VERSION").to_string(),
+            commit: env!("PGM_COMMIT").to_string(),
+            device: format!("{device:?}"),
+            started: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        };
+        let has_dashboard =
+            !self.plain && std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+        let mut observer: Box<dyn TrainingObserver> = if has_dashboard {
+            Box::new(Dashboard::new(interrupter.clone(), n_steps))
+        } else {
+            Box::new(TrainingProgress::default())
+        };
         let started = Instant::now();
-        let trainer = Trainer::new(config, folder.clone(), device, interrupter, &mut progress);
-        let outcome = trainer.run()?;
-        drop(progress);
+        let outcome = Trainer::new(config, folder.clone(), device, interrupter, &mut *observer)
+            .with_provenance(provenance)
+            .run();
+        // Gives the screen back before anything is said.
+        drop(observer);
+        let outcome = outcome?;
         match outcome {
             Outcome::Finished {
                 validation,
@@ -105,7 +125,8 @@ Everything lies in {root}:
   checkpoints/    weights (raw and averaged), optimizer, position
   metrics.jsonl   loss, learning rate, tokens/s
   loss.svg        the loss curve; open it in a browser
-  samples.txt     the text above
+  samples.txt     the text above; samples/ has some from every validation
+  history.jsonl   version, commit and device of each start
 
 Try next:
   cargo xtask sample --run {root} --n 8 --steps 32

@@ -1,24 +1,37 @@
 use std::path::PathBuf;
 
-use pgm_data::{DocumentSplit, PrepareConfig, TokenizerSpec, ValidationSplit};
+use pgm_data::{
+    Corpus, DataError, DocumentSplit, Packing, PrepareConfig, TokenDataset, TokenShard, Tokenizer,
+    TokenizerSpec, ValidationSplit,
+};
 use serde::{Deserialize, Serialize};
 
 /// The text and how it is cut.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataSection {
-    /// Text files and folders; `bundled` is the text that comes with the project.
+    /// Text files (`.txt`, `.jsonl`, either with `.gz` or `.zst` behind) and folders; `bundled` is the text that
+    /// comes with the project.
     pub inputs: Vec<PathBuf>,
     /// `gpt2`, `bpe-<size>` (learned from the text) or a path to a `tokenizer.json`.
     pub tokenizer: TokenizerSpec,
     /// Tokens of a sequence, BOS and EOS included.
     pub seq_len: usize,
+    /// `concatenated`: documents fill every sequence; `padded`: one document a sequence.
+    #[serde(default)]
+    pub packing: Packing,
     /// What is held out.
     #[serde(default = "default_validation")]
     pub validation: ValidationSplit,
-    /// What a document is.
+    /// What a document is in `.txt` files; in `.jsonl` files it is a line.
     #[serde(default)]
     pub split: DocumentSplit,
+    /// The field of `.jsonl` lines that holds the text.
+    #[serde(default = "default_text_field")]
+    pub text_field: String,
+    /// Threads that make batches ahead of time; 0 makes them in the training thread. The batches are the same.
+    #[serde(default = "default_workers")]
+    pub workers: usize,
     /// Where prepared tokens are kept, to be shared by runs; the run's own folder by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<PathBuf>,
@@ -28,7 +41,27 @@ fn default_validation() -> ValidationSplit {
     ValidationSplit::Fraction(0.05)
 }
 
+fn default_text_field() -> String {
+    Corpus::TEXT_FIELD.to_string()
+}
+
+fn default_workers() -> usize {
+    2
+}
+
 impl DataSection {
+    /// Sequences cut out of prepared tokens.
+    ///
+    /// # Errors
+    /// When the text does not fill one sequence.
+    pub fn rows(
+        &self,
+        shard: &TokenShard,
+        tokenizer: &Tokenizer,
+    ) -> Result<TokenDataset, DataError> {
+        self.packing.rows(shard.clone(), self.seq_len, tokenizer)
+    }
+
     /// The preparation of this text in `output`.
     pub fn prepare_config(&self, output: PathBuf) -> PrepareConfig {
         PrepareConfig {
@@ -36,6 +69,7 @@ impl DataSection {
             tokenizer: self.tokenizer.clone(),
             validation: self.validation,
             split: self.split.clone(),
+            text_field: self.text_field.clone(),
             output,
         }
     }

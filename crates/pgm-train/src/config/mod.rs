@@ -1,17 +1,16 @@
 mod data;
 mod model;
 mod optimizer;
-mod overrides;
+mod parse;
 mod sampling;
 mod training;
 
 pub use data::DataSection;
 pub use model::{ModelSection, ObjectiveKind, ObjectiveSection};
-pub use optimizer::OptimizerSection;
+pub use optimizer::{LearningRateSchedule, OptimizerSection};
 pub use sampling::SamplingSection;
 pub use training::{EvaluationSection, TrainingSection};
 
-use overrides::apply_override;
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
@@ -57,18 +56,8 @@ impl ExperimentConfig {
     /// # Errors
     /// When it is not TOML, a key is not known, or a value cannot be used.
     pub fn from_toml(text: &str, overrides: &[String]) -> Result<Self, TrainError> {
-        let refuse = |reason: String| TrainError::Config { reason };
-        let config: Self = if overrides.is_empty() {
-            toml::from_str(text).map_err(|error| refuse(error.to_string()))?
-        } else {
-            let mut table: toml::Table =
-                toml::from_str(text).map_err(|error| refuse(error.to_string()))?;
-            for setting in overrides {
-                apply_override(&mut table, setting).map_err(refuse)?;
-            }
-            let text = toml::to_string(&table).map_err(|error| refuse(error.to_string()))?;
-            toml::from_str(&text).map_err(|error| refuse(error.to_string()))?
-        };
+        let config =
+            parse::parse(text, overrides).map_err(|reason| TrainError::Config { reason })?;
         config.validate()?;
         Ok(config)
     }
@@ -76,6 +65,11 @@ impl ExperimentConfig {
     /// The configuration with every default written out.
     pub fn to_toml(&self) -> String {
         toml::to_string_pretty(self).expect("a configuration has a TOML form")
+    }
+
+    /// The learning rate of the update after `step` optimizer steps.
+    pub fn learning_rate_at(&self, step: usize) -> f64 {
+        self.optimizer.learning_rate_at(step, self.training.n_steps)
     }
 
     /// # Errors
@@ -87,6 +81,10 @@ impl ExperimentConfig {
             ("training.log_every", self.training.log_every),
             ("training.checkpoint_every", self.training.checkpoint_every),
             ("training.keep_checkpoints", self.training.keep_checkpoints),
+            (
+                "training.micro_batch_size",
+                self.training.micro_batch_size(),
+            ),
             ("evaluation.every", self.evaluation.every),
             ("evaluation.n_sequences", self.evaluation.n_sequences),
             ("evaluation.n_draws", self.evaluation.n_draws),
@@ -113,6 +111,25 @@ impl ExperimentConfig {
         let rate = self.optimizer.learning_rate;
         if !(rate.is_finite() && rate > 0.0) {
             return value("optimizer.learning_rate", rate.to_string(), "above 0");
+        }
+        if !self
+            .training
+            .batch_size
+            .is_multiple_of(self.training.micro_batch_size())
+        {
+            return value(
+                "training.micro_batch_size",
+                self.training.micro_batch_size().to_string(),
+                "a divisor of `training.batch_size`",
+            );
+        }
+        let last_rate = self.optimizer.final_learning_rate;
+        if !(0.0..=rate).contains(&last_rate) {
+            return value(
+                "optimizer.final_learning_rate",
+                last_rate.to_string(),
+                "0 to `optimizer.learning_rate`",
+            );
         }
         if !(0.0..1.0).contains(&self.optimizer.ema_decay) {
             return value(
@@ -157,9 +174,9 @@ mod tests {
     fn defaults_are_the_published_settings() {
         let config = with(&[]).unwrap();
         assert_eq!(config.optimizer.learning_rate, 3e-4);
-        assert_eq!(config.optimizer.learning_rate_at(0), 0.0);
-        assert_eq!(config.optimizer.learning_rate_at(1250), 1.5e-4);
-        assert_eq!(config.optimizer.learning_rate_at(9999), 3e-4);
+        assert_eq!(config.learning_rate_at(0), 0.0);
+        assert_eq!(config.learning_rate_at(1250), 1.5e-4);
+        assert_eq!(config.learning_rate_at(9999), 3e-4);
         assert_eq!(config.training.batch_size, 512);
     }
 
@@ -175,10 +192,17 @@ mod tests {
     #[test]
     fn unknown_keys_and_impossible_values_are_named() {
         let unknown = with(&["model.d_modle=8"]).unwrap_err().to_string();
-        assert!(
-            unknown.contains("d_modle") && unknown.contains("d_model"),
-            "{unknown}"
-        );
+        assert!(unknown.contains("with `model.d_modle=8`"), "{unknown}");
+        assert!(unknown.contains("did you mean `d_model`?"), "{unknown}");
+        let in_text = MINIMAL.replace("seq_len", "seqlen");
+        for overrides in [vec![], vec!["seed=2".to_string()]] {
+            let error = ExperimentConfig::from_toml(&in_text, &overrides).unwrap_err();
+            let error = error.to_string();
+            assert!(error.contains("line 6"), "{error}");
+            assert!(error.contains("did you mean `seq_len`?"), "{error}");
+        }
+        let table = with(&["optimiser.beta_1=0.5"]).unwrap_err().to_string();
+        assert!(table.contains("did you mean `optimizer`?"), "{table}");
         let zero = with(&["training.batch_size=0"]).unwrap_err().to_string();
         assert_eq!(zero, "`training.batch_size` is 0, wanted at least 1");
         let heads = with(&["model.n_heads=7"]).unwrap_err().to_string();

@@ -1,0 +1,191 @@
+//! The forms of source files: the same documents give the same tokens, whatever they lie in.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use pgm_data::{
+    Corpus, DataError, DocumentSplit, PrepareConfig, PrepareProgress, PreparedData, TokenizerSpec,
+    ValidationSplit, prepare,
+};
+
+const DOCUMENTS: [&str; 4] = [
+    "Call me Ishmael.\nSome \"years\" ago.",
+    "Der Wal ist weiß \\ schön. 🐋",
+    "A dark sea;\tand the whale.",
+    "The end.",
+];
+
+fn json_lines(field: &str) -> Vec<u8> {
+    let line = |text: &&str| serde_json::json!({"id": 1, field: text}).to_string() + "\n";
+    DOCUMENTS.iter().map(line).collect::<String>().into_bytes()
+}
+
+fn plain() -> Vec<u8> {
+    DOCUMENTS.join("\n\n").into_bytes()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
+}
+
+fn config(root: &Path, name: &str, bytes: &[u8]) -> PrepareConfig {
+    let input = root.join(name);
+    fs::write(&input, bytes).unwrap();
+    PrepareConfig {
+        inputs: vec![input],
+        tokenizer: TokenizerSpec::Bpe { vocab_size: 270 },
+        validation: ValidationSplit::Documents(1),
+        split: DocumentSplit::BlankLines(1.try_into().unwrap()),
+        text_field: Corpus::TEXT_FIELD.to_owned(),
+        output: root.join("prepared"),
+    }
+}
+
+fn run(config: &PrepareConfig) -> Result<(PreparedData, bool), DataError> {
+    let mut is_reused = false;
+    let data = prepare(config, &mut |step| {
+        is_reused |= step == PrepareProgress::Reused;
+    })?;
+    Ok((data, is_reused))
+}
+
+#[test]
+fn the_same_documents_give_the_same_shards_in_every_form() {
+    let root = tempfile::tempdir().unwrap();
+    let (json, plain) = (json_lines("text"), plain());
+    let two_members = [gzip(&plain[..20]), gzip(&plain[20..])].concat();
+    let two_frames = [zstd(&json[..20]), zstd(&json[20..])].concat();
+    let forms: [(&str, Vec<u8>); 7] = [
+        ("a.txt", plain.clone()),
+        ("a.jsonl", json.clone()),
+        ("a.txt.gz", gzip(&plain)),
+        ("b.txt.gz", two_members),
+        ("a.jsonl.gz", gzip(&json)),
+        ("a.txt.zst", zstd(&plain)),
+        ("a.jsonl.zst", two_frames),
+    ];
+    let mut shards = Vec::new();
+    for (name, bytes) in forms {
+        let config = config(root.path(), name, &bytes);
+        let (data, is_reused) = run(&config).unwrap();
+        assert!(!is_reused, "{name}");
+        let manifest = data.manifest();
+        assert_eq!(manifest.sources[0].n_documents, 4, "{name}");
+        assert_eq!(
+            manifest.text_field.as_deref(),
+            name.contains("jsonl").then_some("text")
+        );
+        assert!(run(&config).unwrap().1, "{name}");
+        let read = |file: &str| fs::read(config.output.join(file)).unwrap();
+        shards.push([
+            read("train.tok"),
+            read("validation.tok"),
+            read("tokenizer.json"),
+        ]);
+    }
+    assert!(shards.iter().all(|shard| *shard == shards[0]));
+}
+
+#[test]
+fn the_text_field_and_the_ending_are_part_of_what_makes_data_current() {
+    let root = tempfile::tempdir().unwrap();
+    let json = [json_lines("text"), json_lines("text")].concat();
+    let mut first = config(root.path(), "a.jsonl", &json);
+    run(&first).unwrap();
+    first.text_field = "body".to_owned();
+    let error = run(&first).unwrap_err().to_string();
+    assert!(error.contains("line 1 of"), "{error}");
+    assert!(
+        error.contains("has no field `body`, it has `id`, `text`"),
+        "{error}"
+    );
+    // What was there is still there: nothing is removed before all of the text has been read.
+    assert!(PreparedData::open(&first.output).is_ok());
+
+    // The same bytes as plain text are one document a paragraph.
+    let mut plain = config(root.path(), "a.txt", &json);
+    plain.validation = ValidationSplit::Fraction(0.2);
+    first.text_field = "text".to_owned();
+    assert!(run(&first).unwrap().1);
+    assert!(!run(&plain).unwrap().1);
+    assert_eq!(run(&plain).unwrap().0.train().n_documents(), 1);
+    // Without `.jsonl` files the field does not matter.
+    plain.text_field = "body".to_owned();
+    assert!(run(&plain).unwrap().1);
+}
+
+#[test]
+fn damaged_archives_and_bad_lines_are_named_and_nothing_is_made() {
+    let root = tempfile::tempdir().unwrap();
+    let (gz, zst) = (gzip(&plain()), zstd(&plain()));
+    let mut flipped = gz.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 0x10;
+    let bad_line = [json_lines("text"), b"{\"text\": 5}\n".to_vec()].concat();
+    let bad_text = [plain(), b"\xc3(".to_vec()].concat();
+    let position = format!("byte {} of its text", plain().len());
+    let cases: [(&str, Vec<u8>, &str); 7] = [
+        (
+            "a.txt.gz",
+            gz[..gz.len() - 4].to_vec(),
+            "cut short or damaged",
+        ),
+        ("b.txt.gz", flipped, "cut short or damaged"),
+        ("c.txt.gz", plain(), "cut short or damaged"),
+        (
+            "a.txt.zst",
+            zst[..zst.len() - 5].to_vec(),
+            "cut short or damaged",
+        ),
+        ("b.txt.zst", Vec::new(), "cut short or damaged"),
+        ("a.jsonl", bad_line, "line 5 of"),
+        ("c.txt.zst", zstd(&bad_text), &position),
+    ];
+    for (name, bytes, wanted) in cases {
+        let config = config(root.path(), name, &bytes);
+        let error = run(&config).unwrap_err().to_string();
+        assert!(error.contains(wanted) && error.contains(name), "{error}");
+        assert!(!config.output.exists(), "{name}");
+    }
+}
+
+#[test]
+fn folders_give_all_forms_and_other_endings_are_refused_by_name() {
+    let root = tempfile::tempdir().unwrap();
+    let names = ["a.txt", "b.jsonl", "c.txt.gz", "d.jsonl.zst"];
+    let contents = [
+        plain(),
+        json_lines("text"),
+        gzip(&plain()),
+        zstd(&json_lines("text")),
+    ];
+    for (name, bytes) in names.iter().zip(contents) {
+        fs::write(root.path().join(name), bytes).unwrap();
+    }
+    fs::write(root.path().join("e.csv"), "no").unwrap();
+    let open = |input: PathBuf| Corpus::open(&[input], DocumentSplit::File);
+    let corpus = open(root.path().to_path_buf()).unwrap();
+    let files: Vec<_> = corpus
+        .files()
+        .iter()
+        .map(|file| file.file_name().unwrap())
+        .collect();
+    assert_eq!(files, names);
+    let documents: Vec<String> = corpus.documents().map(Result::unwrap).collect();
+    assert_eq!(documents.len(), 1 + 4 + 1 + 4);
+    assert_eq!(documents[1], DOCUMENTS[0]);
+    let error = open(root.path().join("e.csv")).unwrap_err().to_string();
+    assert!(
+        error.contains("e.csv") && error.contains("`.jsonl`"),
+        "{error}"
+    );
+}

@@ -1,0 +1,61 @@
+//! Gradients of parts of a batch add up to those of the batch.
+
+mod tiny_run;
+
+use burn::tensor::Device;
+use burn_train::Interrupter;
+use pgm_train::{MetricRecord, MetricsLog, RunFolder};
+use tiny_run::{Silent, config, run};
+
+/// Losses and gradient norms of 8 steps.
+fn curve(overrides: &[&str]) -> Vec<[f64; 2]> {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = RunFolder::new(temporary.path().join("run"));
+    let config = config(temporary.path(), overrides);
+    let device = Device::flex();
+    run(config, &folder, &device, Interrupter::new(), &mut Silent).unwrap();
+    MetricsLog::read(&folder.metrics())
+        .unwrap()
+        .iter()
+        .filter_map(|record| match record {
+            MetricRecord::Train {
+                loss, grad_norm, ..
+            } => Some([*loss, *grad_norm]),
+            MetricRecord::Validation { .. } => None,
+        })
+        .collect()
+}
+
+#[test]
+fn the_size_of_the_parts_does_not_change_the_run() {
+    for objective in ["pgm", "mdlm", "complement-mdlm", "ar"] {
+        let kind = format!("objective.kind={objective}");
+        let settings = [
+            kind.as_str(),
+            "model.dropout=0",
+            "objective.weighting=low_variance",
+        ];
+        let whole = curve(&settings);
+        assert_eq!(whole.len(), 8);
+        for size in ["training.micro_batch_size=1", "training.micro_batch_size=2"] {
+            let parts = curve(&[settings.as_slice(), &[size]].concat());
+            for (a, b) in whole.as_flattened().iter().zip(parts.as_flattened()) {
+                assert!((a - b).abs() <= 1e-4 * a.abs(), "{objective}: {a} and {b}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_size_that_does_not_divide_the_batch_is_refused() {
+    let error = pgm_train::ExperimentConfig::from_toml(
+        "name = \"x\"\n[data]\ninputs = [\"a.txt\"]\ntokenizer = \"gpt2\"\nseq_len = 16\n[training]\nbatch_size = 4\nmicro_batch_size = 3\n",
+        &[],
+    )
+    .unwrap_err()
+    .to_string();
+    assert_eq!(
+        error,
+        "`training.micro_batch_size` is 3, wanted a divisor of `training.batch_size`"
+    );
+}
