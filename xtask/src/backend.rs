@@ -2,8 +2,6 @@
 
 use anyhow::{Result, bail};
 
-use crate::nearest_name::nearest_name;
-
 /// What `pgm` computes on; each is a feature of the crate `pgm-cli`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
@@ -62,7 +60,12 @@ impl Backend {
             .iter()
             .find(|(word, _)| *word == lower_case)
             .map_or_else(
-                || nearest_name(&lower_case, &names),
+                || {
+                    names
+                        .into_iter()
+                        .min_by_key(|name| strsim::levenshtein(&lower_case, name))
+                        .expect("there is a backend")
+                },
                 |(_, backend)| backend.name(),
             );
         bail!(

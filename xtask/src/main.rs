@@ -7,7 +7,6 @@ mod adapter;
 mod backend;
 mod ci;
 mod command_line;
-mod nearest_name;
 mod pgm_args;
 mod pgm_binary;
 mod tests_run;

@@ -52,7 +52,7 @@ fn train_on_at_most(
         .map_err(|source| DataError::Tokenizer {
             name: spec.to_string(),
             action: "be trained",
-            source,
+            reason: source,
         })?;
     if n_bytes.into_inner() > max_bytes {
         return Err(DataError::TokenizerTextTooLarge { limit: max_bytes });

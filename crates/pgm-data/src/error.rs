@@ -2,18 +2,20 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 /// Everything that can go wrong between a text file and a batch of tokens.
+///
+/// Messages hold the reasons of other libraries, so that there is no chain of sources to print.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
     /// The operating system refused to read or write a file.
-    #[error("cannot {action} `{}`: {source}", path.display())]
+    #[error("cannot {action} `{}`: {reason}", path.display())]
     Io {
         /// What was tried, for instance `read`.
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
         /// The operating system's answer.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A path that was asked for does not exist.
     #[error("`{}` does not exist, wanted a file or a folder; check the path, it is relative to the working directory", path.display())]
@@ -38,12 +40,12 @@ pub enum DataError {
         byte_offset: u64,
     },
     /// A compressed file that cannot be decompressed.
-    #[error("`{}` is cut short or damaged: {source}; copy or compress it again", path.display())]
+    #[error("`{}` is cut short or damaged: {reason}; copy or compress it again", path.display())]
     DamagedArchive {
         /// The file.
         path: PathBuf,
         /// What the decoder says.
-        source: std::io::Error,
+        reason: String,
     },
     /// A line of a `.jsonl` file that is no object with a text in it.
     #[error("line {line} of `{}` {problem}", path.display())]
@@ -120,14 +122,14 @@ pub enum DataError {
         name: String,
     },
     /// The tokenizer library failed.
-    #[error("tokenizer `{name}` cannot {action}: {source}")]
+    #[error("tokenizer `{name}` cannot {action}: {reason}")]
     Tokenizer {
         /// The tokenizer's name.
         name: String,
         /// What was tried, for instance `encode`.
         action: &'static str,
         /// The library's answer.
-        source: Box<dyn Error + Send + Sync>,
+        reason: Box<dyn Error + Send + Sync>,
     },
     /// A fingerprint that is not a SHA-256 in hexadecimal digits.
     #[error(
@@ -208,12 +210,12 @@ pub enum DataError {
         folder: PathBuf,
     },
     /// A manifest that cannot be understood.
-    #[error("cannot understand `{}`: {source}; prepare the data again", path.display())]
+    #[error("cannot understand `{}`: {reason}; prepare the data again", path.display())]
     Manifest {
         /// The manifest.
         path: PathBuf,
         /// What is wrong with it.
-        source: serde_json::Error,
+        reason: serde_json::Error,
     },
     /// A row length that leaves no room for text.
     #[error(
@@ -244,12 +246,12 @@ pub enum DataError {
         batch_size: usize,
     },
     /// A data set failed to give an item.
-    #[error("cannot read item {index} of the data set: {source}")]
+    #[error("cannot read item {index} of the data set: {reason}")]
     Dataset {
         /// The item.
         index: usize,
         /// The data set's answer.
-        source: Box<dyn Error + Send + Sync>,
+        reason: Box<dyn Error + Send + Sync>,
     },
     /// A thread that makes batches has ended.
     #[error("the batch of step {step} was not made: {reason}")]
@@ -273,7 +275,7 @@ impl DataError {
             _ => DataError::Io {
                 action,
                 path,
-                source,
+                reason: source,
             },
         }
     }

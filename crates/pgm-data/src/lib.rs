@@ -86,6 +86,7 @@ mod tokenizer;
 mod tokenizer_spec;
 mod training_text;
 mod validation_split;
+mod word_cache;
 mod zstd_reader;
 
 pub use atomic_file::write_file;

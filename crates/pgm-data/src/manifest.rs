@@ -84,7 +84,7 @@ impl Manifest {
         })?;
         let failed = |source| DataError::Manifest {
             path: path.clone(),
-            source,
+            reason: source,
         };
         let manifest: Self = serde_json::from_slice(&bytes).map_err(failed)?;
         if manifest.format_version == Self::VERSION {
@@ -104,7 +104,7 @@ impl Manifest {
         let path = folder.join(Self::FILE_NAME);
         let text = serde_json::to_string_pretty(self).map_err(|source| DataError::Manifest {
             path: path.clone(),
-            source,
+            reason: source,
         })?;
         AtomicFile::write(&path, text.as_bytes())
     }

@@ -74,8 +74,9 @@ pub enum PrepareProgress {
 /// comes last, so that an interrupted run is never taken for a finished one; the next run starts clean. Two
 /// runs on the same text write the same bytes, and two at a time wait for each other.
 ///
-/// The text streams: memory holds some megabytes, the longest document and 8 bytes a document. A `.txt` file is
-/// one document unless [`DocumentSplit`] says otherwise.
+/// The text streams: memory holds some megabytes, the longest document several times over (as text and as tokens)
+/// and 8 bytes a document. A `.txt` file is one document unless [`DocumentSplit`] says otherwise. Learning
+/// a tokenizer keeps each distinct word too.
 ///
 /// # Errors
 /// When a setting is invalid, a source cannot be read, the split leaves one side empty, or the output folder

@@ -19,26 +19,24 @@ const MASKS: [&str; 2] = ["[MASK]", "<mask>"];
 const PADS: [&str; 2] = ["[PAD]", "<pad>"];
 
 impl SpecialTokens {
-    /// Looks the usual names up, first among the tokens marked as special, then in the whole vocabulary.
+    /// Looks the usual names up among the tokens marked as special; in the whole vocabulary where beginning and end
+    /// are not marked, as in a file without `added_tokens`.
     pub(crate) fn find(tokenizer: &Tokenizer) -> Option<Self> {
         let added = tokenizer.get_added_vocabulary();
-        let marked = |name: &str| {
-            tokenizer
-                .token_to_id(name)
-                .filter(|_| added.is_special_token(name))
-        };
         let any = |name: &str| tokenizer.token_to_id(name);
-        let boundaries = |lookup: &dyn Fn(&str) -> Option<u32>| {
-            BOUNDARIES
-                .iter()
-                .find_map(|(bos, eos)| Some((lookup(bos)?, lookup(eos)?)))
-        };
-        let (bos_id, eos_id) = boundaries(&marked).or_else(|| boundaries(&any))?;
+        let marked = |name: &str| any(name).filter(|_| added.is_special_token(name));
+        Self::among(marked).or_else(|| Self::among(any))
+    }
+
+    fn among(lookup: impl Fn(&str) -> Option<u32>) -> Option<Self> {
+        let (bos_id, eos_id) = BOUNDARIES
+            .into_iter()
+            .find_map(|(bos, eos)| Some((lookup(bos)?, lookup(eos)?)))?;
         Some(Self {
             bos_id,
             eos_id,
-            mask_id: MASKS.into_iter().find_map(marked),
-            pad_id: PADS.into_iter().find_map(marked),
+            mask_id: MASKS.into_iter().find_map(&lookup),
+            pad_id: PADS.into_iter().find_map(&lookup),
         })
     }
 }
@@ -75,5 +73,16 @@ mod tests {
         let found = SpecialTokens::find(&ordinary).unwrap();
         assert_eq!((found.bos_id, found.eos_id, found.mask_id), (0, 1, None));
         assert_eq!(SpecialTokens::find(&with_added(&[("a", true)])), None);
+        // The text may hold a word `[MASK]` without its being the mask.
+        let one_marked = with_added(&[("<s>", true), ("</s>", true), ("[MASK]", false)]);
+        assert_eq!(SpecialTokens::find(&one_marked).unwrap().mask_id, None);
+    }
+
+    #[test]
+    fn a_vocabulary_without_marks_has_its_tokens_all_the_same() {
+        let names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
+        let found = SpecialTokens::find(&with_added(&names.map(|name| (name, false)))).unwrap();
+        assert_eq!((found.bos_id, found.eos_id), (2, 3));
+        assert_eq!((found.mask_id, found.pad_id), (Some(4), Some(0)));
     }
 }

@@ -4,8 +4,8 @@
 /// never spans such a point and looks behind nowhere, so the words on both sides stay the same. Pieces have
 /// at least `min_bytes` bytes, the last one excepted; text without such points stays in one piece.
 ///
-/// One text of many megabytes would otherwise be encoded on one core, with some hundred bytes of
-/// bookkeeping for each byte of text.
+/// With a `min_bytes` of 1, pieces are words with the white space before them; larger ones let all cores work on
+/// one text.
 pub(crate) fn text_pieces(text: &str, min_bytes: usize) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {

@@ -1,3 +1,4 @@
+use std::error::Error;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -102,12 +103,29 @@ impl TextReader {
         if self.is_compressed && error.raw_os_error().is_none() {
             DataError::DamagedArchive {
                 path: self.path.clone(),
-                source: error,
+                reason: reason(&error),
             }
         } else {
             DataError::io("read", &self.path)(error)
         }
     }
+}
+
+/// What a decoder says, in words where the file ends too early.
+fn reason(error: &io::Error) -> String {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(found) = cause {
+        let io_error = found.downcast_ref::<io::Error>();
+        if io_error.is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof) {
+            return "it ends too early".to_owned();
+        }
+        // The source of an `io::Error` around another error is the source of that one: it would be passed over.
+        cause = match io_error.and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => found.source(),
+        };
+    }
+    error.to_string()
 }
 
 #[cfg(test)]

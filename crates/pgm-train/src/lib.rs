@@ -30,6 +30,7 @@
 //! ```
 
 mod checkpoint;
+mod checkpoint_choice;
 mod checkpoint_files;
 mod config;
 mod ema;
@@ -47,6 +48,7 @@ mod training_model;
 mod training_state;
 
 pub use checkpoint::{Checkpoint, ValidationScore};
+pub use checkpoint_choice::CheckpointChoice;
 pub use config::{
     DataSection, EvaluationSection, ExperimentConfig, LearningRateSchedule, ModelSection,
     ObjectiveKind, ObjectiveSection, OptimizerSection, SamplingSection, TrainingSection,
@@ -58,6 +60,6 @@ pub use metrics::{MetricRecord, MetricsLog};
 pub use observer::{TrainingEvent, TrainingObserver};
 pub use pgm_model::weights::WeightsChoice;
 pub use provenance::Provenance;
-pub use run_folder::{CheckpointChoice, LoadedRun, RunFolder, vocabulary};
+pub use run_folder::{LoadedRun, RunFolder, vocabulary};
 pub use trainer::{Outcome, Trainer};
 pub use training_model::{TrainingBatch, TrainingModel};

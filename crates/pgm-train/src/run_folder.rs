@@ -1,14 +1,15 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use burn::tensor::Device;
 use pgm_data::{PreparedData, TokenDataset, Tokenizer};
 use pgm_model::weights::WeightsChoice;
 use pgm_model::{LanguageModel, LanguageModelConfig};
 
-use crate::{Checkpoint, ExperimentConfig, LearningRateSchedule, Provenance, TrainError};
+use crate::{
+    Checkpoint, CheckpointChoice, ExperimentConfig, LearningRateSchedule, Provenance, TrainError,
+};
 
 const CONFIG_FILE: &str = "config.toml";
 const TOKENIZER_FILE: &str = "tokenizer.json";
@@ -17,33 +18,6 @@ const TOKENIZER_FILE: &str = "tokenizer.json";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunFolder {
     root: PathBuf,
-}
-
-/// Which checkpoint of a run to use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum CheckpointChoice {
-    /// The newest one.
-    #[default]
-    Last,
-    /// The one with the lowest validation loss.
-    Best,
-    /// The one after this many optimizer steps.
-    Step(usize),
-}
-
-impl FromStr for CheckpointChoice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "last" => Ok(Self::Last),
-            "best" => Ok(Self::Best),
-            number => number
-                .parse()
-                .map(Self::Step)
-                .map_err(|_| format!("`{number}` is neither `last`, `best` nor a step")),
-        }
-    }
 }
 
 /// A run that was opened for sampling or evaluation.

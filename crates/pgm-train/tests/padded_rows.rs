@@ -16,7 +16,7 @@ fn write_lines(path: &std::path::Path) {
         let text = "The whale is white. ".repeat(1 + n % 3);
         format!("{{\"id\": {n}, \"body\": \"{n} {text}\"}}\n")
     };
-    std::fs::write(path, (0..60).map(line).collect::<String>()).unwrap();
+    std::fs::write(path, (0..60).map(line).collect::<String>()).expect("the text can be written");
 }
 
 #[test]

@@ -10,14 +10,14 @@ use crate::progress::TrainingProgress;
 
 const AFTER_HELP: &str = "\
 Text:
-  data.inputs names files and folders. Read are .txt and .jsonl, each also compressed, as .txt.gz or
-  .jsonl.zst; in folders, other files are passed over.
-  .txt    one document a file, or cut by data.split: {blank-lines = 2} or {separator = \"<|endoftext|>\"}
-  .jsonl  one JSON object a line, one document in each; its text is the field data.text_field (text)
+  data.inputs names files and folders. Read are .txt and .jsonl, each also compressed, as .txt.gz
+  or .jsonl.zst; in folders, other files are passed over.
+  .txt    one document a file, or cut by data.split: {blank-lines = 2} or {separator = \"%\"}
+  .jsonl  one JSON object a line, one document in each; its text is the field data.text_field
   The text streams, so it may be larger than memory; only a single document has to fit.
 
 Tokens:
-  data.tokenizer   gpt2, bpe-<size> (learned from the training text), or the path of a tokenizer.json
+  data.tokenizer   gpt2, bpe-<size> (learned from the training text), or a path to a .json file
   data.validation  {fraction = 0.05} of every document, or {documents = 1000}: the last ones
   data.packing and data.seq_len are settings of a run: the same tokens serve all lengths.
 
