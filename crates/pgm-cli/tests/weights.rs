@@ -80,7 +80,7 @@ fn info_shows_the_published_number_of_parameters_and_settings() {
     let info: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(info["cost"]["n_parameters"], 202_708_818);
     assert_eq!(info["cost"]["training"]["tokens_per_step"], 512 * 1024);
-    let text = stdout(&pgm(&["info", config, "--set", "training.batch_size=8"]));
+    let text = stdout(&pgm(&["info", config, "--set", "training.batch_size=64"]));
     assert!(text.contains("202,708,818"), "{text}");
-    assert!(text.contains("1,000,000 steps of 8 sequences"), "{text}");
+    assert!(text.contains("1,000,000 steps of 64 sequences"), "{text}");
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use pgm_data::TokenizerSpec;
+use pgm_data::{Packing, TokenizerSpec};
 use pgm_model::cost;
 use pgm_train::ExperimentConfig;
 
@@ -46,6 +46,8 @@ fn published_configurations_have_the_published_number_of_parameters() {
 fn published_configurations_differ_from_the_defaults_in_what_their_names_say() {
     for (name, _) in PARAMETERS {
         let config = load(name);
+        let is_padded = config.data.packing == Packing::Padded;
+        assert_eq!(is_padded, name.starts_with("lm1b"), "{name}");
         let (seq_len, n_steps) = match name {
             "owt-pgm-6-6" => (1024, 200_000),
             name if name.starts_with("lm1b") => (128, 1_000_000),

@@ -26,8 +26,8 @@ network it is for; `pgm info FILE` shows it. docs/weights.md has more.";
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct ConvertArgs {
-    /// The folder of a run, or a file with weights: a checkpoint of
-    /// the authors (.ckpt, .pt), safetensors or burnpack
+    /// The folder of a run, or a file with weights: a checkpoint of the authors (.ckpt, .pt),
+    /// safetensors or burnpack
     #[arg(value_name = "RUN or FILE")]
     input: PathBuf,
     /// What to write

@@ -15,6 +15,8 @@ pub struct TrainingSettings {
     pub n_steps: usize,
     /// Sequences of an optimizer step.
     pub batch_size: usize,
+    /// Sequences that go through the network at once.
+    pub micro_batch_size: usize,
     /// Whether averaged weights are kept.
     pub has_average: bool,
     /// How often a sequence goes through the network in a step.
@@ -42,6 +44,7 @@ struct PartParameters {
 struct TrainingCost {
     n_steps: usize,
     batch_size: usize,
+    micro_batch_size: usize,
     tokens_per_step: usize,
     tokens: usize,
     flops_per_token: f64,
@@ -80,6 +83,7 @@ impl CostReport {
             TrainingCost {
                 n_steps: settings.n_steps,
                 batch_size: settings.batch_size,
+                micro_batch_size: settings.micro_batch_size,
                 tokens_per_step,
                 tokens,
                 flops_per_token,
@@ -89,7 +93,8 @@ impl CostReport {
                 adam_bytes: 2 * weight_bytes,
                 average_bytes: settings.has_average as usize * weight_bytes,
                 activation_bytes_estimate: settings.passes
-                    * tokens_per_step
+                    * settings.micro_batch_size
+                    * seq_len
                     * cost::training_activations(network, seq_len)
                     * FLOAT,
             }
@@ -156,8 +161,9 @@ impl fmt::Display for CostReport {
             }
             let activations = training.activation_bytes_estimate;
             row("  activations, about", bytes(activations))?;
-            let of_one = activations / training.batch_size.max(1);
-            row("    of a sequence", bytes(of_one))?;
+            let at_once = training.micro_batch_size.max(1);
+            row("    sequences at once", format::count(at_once))?;
+            row("    of a sequence", bytes(activations / at_once))?;
         }
         let sampling = &self.sampling;
         writeln!(
@@ -207,6 +213,7 @@ mod tests {
         let settings = TrainingSettings {
             n_steps: 10,
             batch_size: 4,
+            micro_batch_size: 2,
             has_average: true,
             passes: 2,
         };
@@ -222,6 +229,9 @@ mod tests {
             training.flops_per_token,
             2.0 * cost::training_flops(&network, 1024)
         );
+        // Two of the four sequences at once, each of them twice.
+        let numbers = 2 * 2 * 1024 * cost::training_activations(&network, 1024);
+        assert_eq!(training.activation_bytes_estimate, 4 * numbers);
         let text = report.to_string();
         assert!(text.contains("169,627,218"), "{text}");
         assert!(text.contains("10 steps of 4 sequences"), "{text}");

@@ -78,6 +78,7 @@ impl InfoArgs {
             experiment.map(|config| TrainingSettings {
                 n_steps: config.training.n_steps,
                 batch_size: config.training.batch_size,
+                micro_batch_size: config.training.micro_batch_size(),
                 has_average: config.optimizer.ema_decay > 0.0,
                 // A mask and its complement: every sequence goes through the network twice.
                 passes: match config.objective.kind {
