@@ -9,13 +9,13 @@ use tiny_run::{Silent, config, run};
 
 /// Losses and gradient norms of 8 steps.
 fn curve(overrides: &[&str]) -> Vec<[f64; 2]> {
-    let temporary = tempfile::tempdir().unwrap();
+    let temporary = tempfile::tempdir().expect("a run");
     let folder = RunFolder::new(temporary.path().join("run"));
     let config = config(temporary.path(), overrides);
     let device = Device::flex();
-    run(config, &folder, &device, Interrupter::new(), &mut Silent).unwrap();
+    run(config, &folder, &device, Interrupter::new(), &mut Silent).expect("a run");
     MetricsLog::read(&folder.metrics())
-        .unwrap()
+        .expect("a run")
         .iter()
         .filter_map(|record| match record {
             MetricRecord::Train {

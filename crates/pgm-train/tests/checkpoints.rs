@@ -19,7 +19,7 @@ fn train(config: ExperimentConfig, folder: &RunFolder) -> Result<Outcome, TrainE
 
 fn steps(folder: &RunFolder) -> Vec<usize> {
     Checkpoint::list(&folder.checkpoints())
-        .unwrap()
+        .expect("a readable folder")
         .iter()
         .map(|checkpoint| checkpoint.step)
         .collect()
