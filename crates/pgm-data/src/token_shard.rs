@@ -112,6 +112,11 @@ impl TokenShard {
         to_hex(&self.header.fingerprint)
     }
 
+    /// The SHA-256 of tokens and header, in hexadecimal digits: shards with the same one are the same.
+    pub fn checksum(&self) -> String {
+        to_hex(&self.header.checksum)
+    }
+
     /// Where the tokens of document `index` are.
     ///
     /// # Panics

@@ -72,6 +72,18 @@ pub enum TrainError {
         /// The first table that differs.
         key: String,
     },
+    /// The text changed since the run was started.
+    #[error(
+        "the tokens in `{}` are not those that `{}` was trained on: its text, or how it is split, has changed; bring the text back, or start the run anew with --restart",
+        data.display(),
+        path.display()
+    )]
+    OtherData {
+        /// The folder of the tokens.
+        data: PathBuf,
+        /// The folder of the run.
+        path: PathBuf,
+    },
     /// The prepared tokens are not those of the run's tokenizer.
     #[error(
         "the tokens in `{}` were made with another tokenizer than the one that `{}` was trained with; prepare them from the run's text again, or start the run anew with --restart",

@@ -27,7 +27,7 @@ impl ExperimentData {
         let prepared = prepare(&prepare_config, &mut |event| {
             observer.on_event(TrainingEvent::Preparing(event));
         })?;
-        folder.save_tokenizer(&prepared)?;
+        folder.save_data(&prepared)?;
         let tokenizer = prepared.tokenizer();
         let (vocab_size, mask_token) = vocabulary(tokenizer);
         Ok(Self {

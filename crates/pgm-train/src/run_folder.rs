@@ -6,6 +6,7 @@ use burn::tensor::Device;
 use pgm_data::{PreparedData, TokenDataset, Tokenizer};
 use pgm_model::weights::WeightsChoice;
 use pgm_model::{LanguageModel, LanguageModelConfig};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Checkpoint, CheckpointChoice, ExperimentConfig, LearningRateSchedule, Provenance, TrainError,
@@ -13,6 +14,7 @@ use crate::{
 
 const CONFIG_FILE: &str = "config.toml";
 const TOKENIZER_FILE: &str = "tokenizer.json";
+const DATA_FILE: &str = "data.json";
 
 /// The folder of a run and the names of what lies in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +43,22 @@ impl LoadedRun {
         let (vocab_size, _) = vocabulary(&self.tokenizer);
         let kind = self.config.objective.kind;
         self.config.model.network(kind, vocab_size)
+    }
+}
+
+/// Which tokens a run was trained on.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Checksums {
+    train_sha256: String,
+    validation_sha256: String,
+}
+
+impl Checksums {
+    fn of(data: &PreparedData) -> Self {
+        Self {
+            train_sha256: data.train().checksum(),
+            validation_sha256: data.validation().checksum(),
+        }
     }
 }
 
@@ -172,6 +190,7 @@ impl RunFolder {
         let files = [
             self.root.join(CONFIG_FILE),
             self.root.join(TOKENIZER_FILE),
+            self.root.join(DATA_FILE),
             self.metrics(),
             self.loss_curve(),
             self.samples(),
@@ -201,12 +220,33 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Keeps the tokenizer of `data` with the run; a run that is resumed must have been trained with it.
-    pub(crate) fn save_tokenizer(&self, data: &PreparedData) -> Result<(), TrainError> {
+    /// Keeps the tokenizer of `data` and its checksums with the run; a run that is resumed must have been
+    /// trained on it.
+    pub(crate) fn save_data(&self, data: &PreparedData) -> Result<(), TrainError> {
         if self.latest_checkpoint()?.is_some() {
-            self.check_tokenizer(data)?;
+            self.check_data(data)?;
         }
-        Ok(data.tokenizer().save(self.root.join(TOKENIZER_FILE))?)
+        data.tokenizer().save(self.root.join(TOKENIZER_FILE))?;
+        let text = serde_json::to_string_pretty(&Checksums::of(data)).expect("checksums");
+        Ok(pgm_data::write_file(
+            &self.root.join(DATA_FILE),
+            text.as_bytes(),
+        )?)
+    }
+
+    fn check_data(&self, data: &PreparedData) -> Result<(), TrainError> {
+        self.check_tokenizer(data)?;
+        let path = self.root.join(DATA_FILE);
+        let text = fs::read_to_string(&path).map_err(TrainError::file("read", &path))?;
+        let trained: Checksums =
+            serde_json::from_str(&text).map_err(TrainError::file("read", &path))?;
+        if trained == Checksums::of(data) {
+            return Ok(());
+        }
+        Err(TrainError::OtherData {
+            data: data.folder().to_path_buf(),
+            path: self.root.clone(),
+        })
     }
 
     fn check_tokenizer(&self, data: &PreparedData) -> Result<(), TrainError> {
@@ -283,10 +323,10 @@ impl RunFolder {
     /// Opens the held-out text of the run.
     ///
     /// # Errors
-    /// When the prepared tokens are missing, damaged or made with another tokenizer than the run's.
+    /// When the prepared tokens are missing, damaged or others than the run's.
     pub fn validation_set(&self, config: &ExperimentConfig) -> Result<TokenDataset, TrainError> {
         let data = PreparedData::open(self.data(config))?;
-        self.check_tokenizer(&data)?;
+        self.check_data(&data)?;
         Ok(config.data.rows(data.validation(), data.tokenizer())?)
     }
 }

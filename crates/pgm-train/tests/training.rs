@@ -5,7 +5,8 @@ mod tiny_run;
 use burn::tensor::Device;
 use burn_train::Interrupter;
 use pgm_train::{
-    CheckpointChoice, MetricRecord, MetricsLog, Outcome, RunFolder, TrainError, WeightsChoice,
+    CheckpointChoice, ExperimentConfig, MetricRecord, MetricsLog, Outcome, RunFolder, TrainError,
+    WeightsChoice,
 };
 use tiny_run::{Silent, config, run};
 
@@ -142,4 +143,32 @@ fn another_tokenizer_than_the_run_s_is_refused() {
     );
     let error = folder.validation_set(&config).unwrap_err().to_string();
     assert!(error.contains("another tokenizer"), "{error}");
+}
+
+#[test]
+fn other_text_than_the_run_s_is_refused() {
+    let temporary = tempfile::tempdir().unwrap();
+    let gpt2 = "data.tokenizer='gpt2'";
+    let first = config(temporary.path(), &[gpt2, "training.n_steps=4"]);
+    let mut longer = first.clone();
+    longer.training.n_steps = 6;
+    let folder = RunFolder::new(temporary.path().join("run"));
+    let start = |config: &ExperimentConfig| {
+        let device = Device::flex();
+        run(
+            config.clone(),
+            &folder,
+            &device,
+            Interrupter::new(),
+            &mut Silent,
+        )
+    };
+    start(&first).unwrap();
+    let text = temporary.path().join("text.txt");
+    let before = std::fs::read(&text).unwrap();
+    std::fs::write(&text, "Other words with the same tokenizer. ".repeat(100)).unwrap();
+    let error = start(&longer).unwrap_err();
+    assert!(matches!(error, TrainError::OtherData { .. }), "{error}");
+    std::fs::write(&text, before).unwrap();
+    start(&longer).unwrap();
 }
