@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 use burn_train::{Interrupter, TrainOutput, TrainStep};
 use discrete_diffusion::random_streams::{Stream, stream};
 use pgm_data::{PackedDataset, PackingConfig, PreparedData, ShuffledBatches, TokenBatch, prepare};
-use pgm_eval::{EvalError, Generator, Perplexity, PerplexityReport, Throughput};
+use pgm_eval::{Context, EvalError, Generator, Perplexity, PerplexityReport, Throughput};
 use pgm_model::LanguageModel;
 use rand::Rng;
 
@@ -387,20 +387,18 @@ impl<'a> Trainer<'a> {
         }
         let tokenizer = setting.data.tokenizer();
         let generator = Generator {
-            sampler: sampling.sampler,
-            n_sequences: sampling.n_sequences,
+            settings: sampling.settings.clone(),
             batch_size: sampling.n_sequences,
-            seq_len: self.config.data.seq_len,
-            n_steps: sampling.n_steps,
-            temperature: sampling.temperature,
             seed: self.config.seed,
-            bos_token: tokenizer.bos_id(),
             mask_token: setting.mask_token as u32,
+            eos_token: None,
         };
+        let context = Context::new(self.config.data.seq_len, tokenizer.bos_id());
+        let contexts = vec![context; sampling.n_sequences];
         let observer = &mut *self.observer;
         let interrupter = &self.interrupter;
         let network = progress.evaluation_network();
-        let result = generator.generate(&network, &self.device, &mut |done, total| {
+        let result = generator.generate(&network, &contexts, &self.device, &mut |done, total| {
             observer.on_event(TrainingEvent::Sampling { done, total });
             !interrupter.should_stop()
         });

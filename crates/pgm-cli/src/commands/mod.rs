@@ -3,6 +3,8 @@ mod eval_ppl;
 mod info;
 mod prepare_data;
 mod sample;
+mod sample_context;
+mod sample_drawing;
 mod train;
 
 pub use eval_ppl::EvalPplArgs;
