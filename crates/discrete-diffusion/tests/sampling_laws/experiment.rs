@@ -94,7 +94,7 @@ impl Sampler {
 
     /// More sequences from BOS alone, to tell laws that differ little.
     pub fn count_many(self, seed: u64) -> Counts {
-        self.count_n(4 * N_SEQUENCES, ONLY_BOS, tokens_at(1.0), seed)
+        self.count_n(10 * N_SEQUENCES, ONLY_BOS, tokens_at(1.0), seed)
     }
 
     /// Sequences from a context, drawn with a token sampler. Sequences that end early have `None` behind their end.
