@@ -16,10 +16,10 @@ use crate::progress::Stage;
 const AFTER_HELP: &str = "\
 Examples:
   pgm sample --n 8 --steps 32                             text from nothing
-  pgm sample --prompt \"The king\" --top-p 0.9             continue a text
-  pgm sample --infill \"The ___ of the ___:3 was\"         fill blanks in (PGM and MDLM)
-  pgm sample --order confidence --block-length 16         sure positions first, in blocks from the left
-  pgm sample --sampler entropy-bound --entropy-bound 0.3  as many positions a step as are nearly independent
+  pgm sample --prompt \"The king\" --top-p 0.9              continue a text
+  pgm sample --infill \"The ___ of the ___:3 was\"          fill blanks in (PGM and MDLM)
+  pgm sample --order confidence --block-length 16         sure positions first, in blocks
+  pgm sample --sampler entropy-bound --entropy-bound 0.3  positions nearly independent, at once
 
 Blanks: three or more underscores. `___:5` is filled with 5 tokens; blanks without a length share what --length
 leaves, evenly. With a length for every blank the sequence ends with the template. Spaces before a blank belong to
