@@ -10,10 +10,20 @@ pub trait SequenceDenoiser {
 
 /// A network that predicts each token from what stands before it.
 pub trait CausalDenoiser {
+    /// What the network keeps of the tokens it has read; the default is empty.
+    type Cache: Default;
+
     /// # Shapes
     /// - tokens: `[batch, seq]`
     /// - output: `[batch, seq, vocab_size]`, of the token *after* each position
     fn next_logits(&self, tokens: Tensor<2, Int>) -> Tensor<3>;
+
+    /// Reads the tokens that follow those in the cache.
+    ///
+    /// # Shapes
+    /// - tokens: `[batch, new]`, at least one a sequence
+    /// - output: `[batch, vocab_size]`, of the token after the last one
+    fn next_logits_cached(&self, tokens: Tensor<2, Int>, cache: &mut Self::Cache) -> Tensor<2>;
 }
 
 /// Logits in an order of the network's choosing.

@@ -33,7 +33,7 @@ pub enum EvalError {
         /// The sampler's name.
         sampler: &'static str,
         /// What fits.
-        wanted: &'static str,
+        wanted: String,
     },
     /// The device did not give its results back.
     #[error("the device failed: {reason}")]

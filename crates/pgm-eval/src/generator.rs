@@ -1,75 +1,31 @@
 use burn::tensor::Device;
-use discrete_diffusion::TokenSampler;
 use discrete_diffusion::samplers::{
-    AutoregressiveSampler, MdlmAncestral, PgmNaive, PgmUniform, SampleRequest,
+    AutoregressiveSampler, Context, KnownPredictor, MaskedPredictor, MdlmPublished,
+    PartitionPredictor, PredictionUse, RevealOrder, SampleError, SampleRequest, Samples,
 };
 use pgm_model::LanguageModel;
-use serde::{Deserialize, Serialize};
 
-use crate::EvalError;
-
-/// How sequences are drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SamplerKind {
-    /// PGM: the same number of positions in every step, known tokens only.
-    Uniform,
-    /// PGM: the forward pass of training at full length.
-    Naive,
-    /// MDLM: ancestral sampling.
-    Ancestral,
-    /// AR: token after token.
-    Autoregressive,
-}
-
-impl SamplerKind {
-    /// The sampler for a model unless another is asked for.
-    pub fn default_for(model: &LanguageModel) -> Self {
-        match model {
-            LanguageModel::Partition(_) => Self::Uniform,
-            LanguageModel::Masked(_) => Self::Ancestral,
-            LanguageModel::Causal(_) => Self::Autoregressive,
-        }
-    }
-
-    /// The name in configurations and on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Uniform => "uniform",
-            Self::Naive => "naive",
-            Self::Ancestral => "ancestral",
-            Self::Autoregressive => "autoregressive",
-        }
-    }
-}
+use crate::{EvalError, SamplerKind, SamplingSettings};
 
 /// Draws sequences from a model.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Generator {
-    /// The sampler; `None` for the model's usual one.
-    pub sampler: Option<SamplerKind>,
-    /// Sequences to draw.
-    pub n_sequences: usize,
+    /// How they are drawn.
+    pub settings: SamplingSettings,
     /// Sequences drawn at once; the result does not depend on it.
     pub batch_size: usize,
-    /// Tokens of a sequence.
-    pub seq_len: usize,
-    /// Sampling steps; autoregressive models take one a token.
-    pub n_steps: usize,
-    /// Divides the logits; 0 takes the most likely token.
-    pub temperature: f64,
     /// Seed of all draws.
     pub seed: u64,
-    /// The token at position 0.
-    pub bos_token: u32,
     /// The id of MASK, which is never drawn.
     pub mask_token: u32,
+    /// Ends a sequence, if it is drawn behind everything known; `None` draws to the end.
+    pub eos_token: Option<u32>,
 }
 
 /// Sequences and what they cost.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Generated {
-    /// `n_sequences` sequences of `seq_len` tokens.
+    /// One sequence a context.
     pub sequences: Vec<Vec<u32>>,
     /// Network evaluations, added up over batches.
     pub network_evaluations: usize,
@@ -78,82 +34,58 @@ pub struct Generated {
 }
 
 impl Generator {
-    /// Draws the sequences; `progress` hears of steps done and of all, over all batches, and stops
-    /// the work by returning false.
+    /// Draws a sequence for each context; `progress` hears of steps done and of all, over all
+    /// batches, and stops the work by returning false.
     ///
     /// # Errors
-    /// When a size is 0, the sampler does not fit the model, the network's output cannot be used,
-    /// or the work is stopped.
+    /// When there is no context, a setting cannot be used, the sampler does not fit the model or the
+    /// contexts, the network's output cannot be used, or the work is stopped.
     pub fn generate(
         &self,
         model: &LanguageModel,
+        contexts: &[Context],
         device: &Device,
         progress: &mut dyn FnMut(usize, usize) -> bool,
     ) -> Result<Generated, EvalError> {
-        let sampler = self
-            .sampler
-            .unwrap_or_else(|| SamplerKind::default_for(model));
+        let sampler = self.sampler_for(model)?;
         for (name, value) in [
             ("batch_size", self.batch_size),
-            ("n_sequences", self.n_sequences),
+            ("n_sequences", contexts.len()),
         ] {
             if value == 0 {
                 return Err(EvalError::Zero { name });
             }
         }
-        let tokens = TokenSampler::new(self.temperature)
-            .map_err(discrete_diffusion::samplers::SampleError::from)?
-            .excluding(self.mask_token as usize);
-        let n_batches = self.n_sequences.div_ceil(self.batch_size);
-        let mut sequences = Vec::with_capacity(self.n_sequences);
+        let tokens = self.settings.tokens()?.excluding(self.mask_token as usize);
+        // Sequences of a batch have one length.
+        let batches: Vec<&[Context]> = contexts
+            .chunk_by(|a, b| a.seq_len() == b.seq_len())
+            .flat_map(|equal| equal.chunks(self.batch_size))
+            .collect();
+        let mut sequences = Vec::with_capacity(contexts.len());
         let mut network_evaluations = 0;
-        for batch in 0..n_batches {
-            let first = batch * self.batch_size;
+        for (batch, contexts) in batches.iter().enumerate() {
             let request = SampleRequest {
-                n_sequences: self.batch_size.min(self.n_sequences - first),
-                seq_len: self.seq_len,
-                bos_token: self.bos_token,
+                contexts,
                 tokens,
                 seed: self.seed,
-                first_sequence: first as u64,
+                first_sequence: sequences.len() as u64,
                 device,
             };
             let mut is_stopped = false;
             let mut step = |done: usize, total: usize| {
-                is_stopped |= !progress(batch * total + done, n_batches * total);
+                is_stopped |= !progress(batch * total + done, batches.len() * total);
             };
-            let samples = match (model, sampler) {
-                (LanguageModel::Partition(network), SamplerKind::Uniform) => PgmUniform {
-                    n_steps: self.n_steps,
-                }
-                .sample(network, &request, &mut step)?,
-                (LanguageModel::Partition(network), SamplerKind::Naive) => PgmNaive {
-                    n_steps: self.n_steps,
-                }
-                .sample(network, &request, &mut step)?,
-                (LanguageModel::Masked(network), SamplerKind::Ancestral) => MdlmAncestral {
-                    n_steps: self.n_steps,
-                    mask_token: self.mask_token,
-                }
-                .sample(network, &request, &mut step)?,
-                (LanguageModel::Causal(network), SamplerKind::Autoregressive) => {
-                    AutoregressiveSampler.sample(network, &request, &mut step)?
-                }
-                _ => {
-                    return Err(EvalError::Sampler {
-                        sampler: sampler.name(),
-                        wanted: match model {
-                            LanguageModel::Partition(_) => "`uniform`, `naive`",
-                            LanguageModel::Masked(_) => "`ancestral`",
-                            LanguageModel::Causal(_) => "`autoregressive`",
-                        },
-                    });
-                }
-            };
+            let samples = self.sample(model, sampler, &request, &mut step)?;
             if is_stopped {
                 return Err(EvalError::Interrupted);
             }
-            sequences.extend(samples.sequences);
+            for (context, sequence) in contexts.iter().zip(samples.sequences) {
+                sequences.push(match self.eos_token {
+                    Some(eos) => context.until_eos(&sequence, eos).to_vec(),
+                    None => sequence,
+                });
+            }
             network_evaluations += samples.network_evaluations;
         }
         Ok(Generated {
@@ -161,5 +93,67 @@ impl Generator {
             network_evaluations,
             sampler,
         })
+    }
+
+    fn sampler_for(&self, model: &LanguageModel) -> Result<SamplerKind, EvalError> {
+        let fitting = SamplerKind::for_model(model);
+        let sampler = self.settings.sampler.unwrap_or(fitting[0]);
+        if !fitting.contains(&sampler) {
+            let names: Vec<String> = fitting.iter().map(|s| format!("`{}`", s.name())).collect();
+            return Err(EvalError::Sampler {
+                sampler: sampler.name(),
+                wanted: names.join(", "),
+            });
+        }
+        let is_ordered =
+            self.settings.order != RevealOrder::Random || self.settings.block_length.is_some();
+        if is_ordered && !sampler.has_order() {
+            tracing::warn!(
+                sampler = sampler.name(),
+                "order and blocks are ignored by this sampler"
+            );
+        }
+        Ok(sampler)
+    }
+
+    fn sample(
+        &self,
+        model: &LanguageModel,
+        sampler: SamplerKind,
+        request: &SampleRequest,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Samples, SampleError> {
+        let diffusion = self.settings.diffusion(sampler);
+        match model {
+            LanguageModel::Partition(denoiser) => match sampler {
+                SamplerKind::Naive => {
+                    diffusion.sample(&PartitionPredictor { denoiser }, request, progress)
+                }
+                _ => diffusion.sample(&KnownPredictor { denoiser }, request, progress),
+            },
+            LanguageModel::Masked(denoiser) => {
+                let predictor = MaskedPredictor {
+                    denoiser,
+                    mask_token: self.mask_token,
+                };
+                let published = |prediction_use| MdlmPublished {
+                    n_steps: self.settings.n_steps,
+                    prediction_use,
+                };
+                match sampler {
+                    SamplerKind::Published => {
+                        published(PredictionUse::OneStep).sample(&predictor, request, progress)
+                    }
+                    SamplerKind::Cached => {
+                        published(PredictionUse::UntilChanged).sample(&predictor, request, progress)
+                    }
+                    _ => diffusion.sample(&predictor, request, progress),
+                }
+            }
+            LanguageModel::Causal(denoiser) => AutoregressiveSampler {
+                eos_token: self.eos_token,
+            }
+            .sample(denoiser, request, progress),
+        }
     }
 }

@@ -4,7 +4,8 @@
 //! - [`Perplexity`] estimates the perplexity of any [`LanguageModel`](pgm_model::LanguageModel)
 //!   with a standard error: by Monte Carlo over masks for diffusion models, exactly for
 //!   autoregressive ones.
-//! - [`Generator`] draws sequences with the sampler that fits the model.
+//! - [`Generator`] draws sequences with the sampler that fits the model, from what a [`Context`] says
+//!   is known: nothing, a prompt, or the text around the blanks of a [`Template`].
 //!
 //! ```
 //! use pgm_eval::RatioEstimate;
@@ -19,10 +20,17 @@ mod error;
 mod generator;
 mod perplexity;
 mod ratio_estimate;
+mod sampler_kind;
+mod sampling_settings;
+mod template;
 mod throughput;
 
+pub use discrete_diffusion::samplers::{Context, RevealOrder};
 pub use error::EvalError;
-pub use generator::{Generated, Generator, SamplerKind};
+pub use generator::{Generated, Generator};
 pub use perplexity::{Perplexity, PerplexityReport};
 pub use ratio_estimate::RatioEstimate;
+pub use sampler_kind::SamplerKind;
+pub use sampling_settings::SamplingSettings;
+pub use template::{Template, TemplateError};
 pub use throughput::Throughput;

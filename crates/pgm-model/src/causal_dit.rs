@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{ConfigError, check_sizes};
 use crate::input::positions;
+use crate::key_value_cache::{KeyValue, KeyValueCache};
 use crate::layers::{
     FeedForward, RotaryAngles, RotaryEmbedding, apply, layer_norm, merge_heads, projection,
     split_heads,
@@ -98,14 +99,44 @@ impl CausalDit {
     /// - tokens: `[batch, seq]`
     /// - output: `[batch, seq, vocab_size]`
     pub fn forward(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
+        self.read_out(self.hidden(tokens, 0, &mut |_, new| new))
+    }
+
+    /// Reads the tokens that follow those in the cache, and predicts the token after the last one.
+    ///
+    /// # Shapes
+    /// - tokens: `[batch, new]`, at least one a sequence
+    /// - output: `[batch, vocab_size]`
+    ///
+    /// # Panics
+    /// Panics if there is no token, or the batch is another one than before.
+    pub fn forward_cached(&self, tokens: Tensor<2, Int>, cache: &mut KeyValueCache) -> Tensor<2> {
+        let [_, n_new] = tokens.dims();
+        assert!(n_new > 0, "there is no token to read");
+        let start = cache.seq_len();
+        let hidden = self.hidden(tokens, start, &mut |block, new| cache.extend(block, new));
+        self.read_out(hidden.narrow(1, n_new - 1, 1)).squeeze_dim(1)
+    }
+
+    /// The blocks, for tokens that stand from position `start` on. `extend` is handed the keys and values of these
+    /// tokens, block by block, and returns those of all tokens up to them.
+    fn hidden(
+        &self,
+        tokens: Tensor<2, Int>,
+        start: usize,
+        extend: &mut dyn FnMut(usize, KeyValue) -> KeyValue,
+    ) -> Tensor<3> {
         let [_, seq_len] = tokens.dims();
         let rotary = RotaryEmbedding::new(self.head_dim, &tokens.device());
-        let angles = rotary.angles(positions(seq_len, &tokens));
-        let embedded = self.token_embedding.forward(tokens);
-        let hidden = self
-            .blocks
-            .iter()
-            .fold(embedded, |hidden, block| block.forward(hidden, &angles));
+        let angles = rotary.angles(positions(seq_len, &tokens).add_scalar(start as i64));
+        let mut hidden = self.token_embedding.forward(tokens);
+        for (i, block) in self.blocks.iter().enumerate() {
+            hidden = block.forward(hidden, &angles, |new| extend(i, new));
+        }
+        hidden
+    }
+
+    fn read_out(&self, hidden: Tensor<3>) -> Tensor<3> {
         apply(&self.linear, self.norm.forward(hidden))
     }
 }
@@ -135,17 +166,27 @@ impl CausalBlock {
         }
     }
 
-    fn forward(&self, hidden: Tensor<3>, angles: &RotaryAngles) -> Tensor<3> {
+    fn forward(
+        &self,
+        hidden: Tensor<3>,
+        angles: &RotaryAngles,
+        extend: impl FnOnce(KeyValue) -> KeyValue,
+    ) -> Tensor<3> {
         let packed = apply(&self.attn_qkv, self.norm1.forward(hidden.clone()));
         let [query, key, value] = split_heads(packed, self.n_heads);
+        let KeyValue { key, value } = extend(KeyValue {
+            key: angles.rotate(key).swap_dims(1, 2),
+            value: value.swap_dims(1, 2),
+        });
+        // The last query reads all keys, each one before it one key less.
         let options = AttentionModuleOptions {
             is_causal: true,
             ..Default::default()
         };
         let mixed = attention(
             angles.rotate(query).swap_dims(1, 2),
-            angles.rotate(key).swap_dims(1, 2),
-            value.swap_dims(1, 2),
+            key,
+            value,
             None,
             None,
             options,
@@ -155,5 +196,66 @@ impl CausalBlock {
 
         let branch = self.mlp.forward(self.norm2.forward(hidden.clone()));
         hidden + self.dropout.forward(branch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::TensorData;
+
+    use super::*;
+
+    const VOCAB_SIZE: usize = 11;
+
+    /// The output layer starts at zero; a random one shows differences.
+    fn model(device: &Device) -> CausalDit {
+        let config = CausalDitConfig {
+            vocab_size: VOCAB_SIZE,
+            d_model: 16,
+            n_heads: 2,
+            n_blocks: 3,
+            ..Default::default()
+        };
+        CausalDit {
+            linear: LinearConfig::new(16, VOCAB_SIZE).init(device),
+            ..config.init(device)
+        }
+    }
+
+    #[test]
+    fn reading_piece_by_piece_gives_the_logits_of_the_whole() {
+        let device = Device::flex();
+        let model = model(&device);
+        let tokens: Vec<i64> = (0..3 * 12).map(|i| i * i % VOCAB_SIZE as i64).collect();
+        let tokens = Tensor::<2, Int>::from_data(TensorData::new(tokens, [3, 12]), &device);
+        let whole = model.forward(tokens.clone());
+        let mut spread = 0f32;
+        for pieces in [vec![1; 12], vec![12], vec![5, 1, 1, 5], vec![3, 4, 2, 2, 1]] {
+            let mut cache = KeyValueCache::default();
+            for piece in pieces {
+                let start = cache.seq_len();
+                let read = tokens.clone().narrow(1, start, piece);
+                let logits = model.forward_cached(read, &mut cache);
+                assert_eq!(cache.seq_len(), start + piece);
+                let expected = whole
+                    .clone()
+                    .narrow(1, start + piece - 1, 1)
+                    .squeeze_dim::<2>(1);
+                let difference = (logits - expected.clone()).abs().max().into_scalar::<f32>();
+                assert!(difference < 1e-5, "off by {difference:e}");
+                spread = spread.max(expected.abs().max().into_scalar::<f32>());
+            }
+        }
+        assert!(spread > 0.1, "the logits are too small to tell: {spread}");
+    }
+
+    #[test]
+    #[should_panic(expected = "the cache is of 2 sequences")]
+    fn another_batch_does_not_fit_the_cache() {
+        let device = Device::flex();
+        let model = model(&device);
+        let mut cache = KeyValueCache::default();
+        model.forward_cached(Tensor::zeros([2, 1], &device), &mut cache);
+        model.forward_cached(Tensor::zeros([1, 1], &device), &mut cache);
     }
 }

@@ -7,7 +7,7 @@ use discrete_diffusion::{
     SequenceDenoiser,
 };
 
-use crate::{CausalDit, Dit, PartitionTransformer, SortedTokens};
+use crate::{CausalDit, Dit, KeyValueCache, PartitionTransformer, SortedTokens};
 
 impl PartitionDenoiser for PartitionTransformer {
     fn partition_logits(&self, tokens: Tensor<2, Int>, groups: Tensor<2, Int>) -> PartitionLogits {
@@ -33,8 +33,14 @@ impl SequenceDenoiser for Dit {
 }
 
 impl CausalDenoiser for CausalDit {
+    type Cache = KeyValueCache;
+
     fn next_logits(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
         self.forward(tokens)
+    }
+
+    fn next_logits_cached(&self, tokens: Tensor<2, Int>, cache: &mut KeyValueCache) -> Tensor<2> {
+        self.forward_cached(tokens, cache)
     }
 }
 

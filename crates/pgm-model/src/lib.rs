@@ -42,6 +42,7 @@ mod dit;
 mod encoder;
 mod group_swap;
 mod input;
+mod key_value_cache;
 mod language_model;
 mod layers;
 mod partition_transformer;
@@ -55,6 +56,7 @@ pub use dit::{Dit, DitConfig};
 pub use encoder::{Encoder, EncoderBlock};
 pub use group_swap::{GroupSwap, PreQuery, QueryProcessor, QueryProcessorKind};
 pub use input::SortedTokens;
+pub use key_value_cache::KeyValueCache;
 pub use language_model::{LanguageModel, LanguageModelConfig};
 pub use layers::{
     AdaLayerNorm, FeedForward, Modulation, OutputLayer, RotaryAngles, RotaryEmbedding,

@@ -4,7 +4,7 @@ use burn::data::dataset::Dataset;
 use burn::module::Module;
 use burn::tensor::Device;
 use burn_train::Interrupter;
-use pgm_eval::{EvalError, Generator, Perplexity, PerplexityReport, Throughput};
+use pgm_eval::{Context, EvalError, Generator, Perplexity, PerplexityReport, Throughput};
 
 use crate::experiment_data::ExperimentData;
 use crate::step_losses::StepLosses;
@@ -328,20 +328,18 @@ impl<'a> Trainer<'a> {
         let sampling = &self.config.sampling;
         let tokenizer = data.prepared.tokenizer();
         let generator = Generator {
-            sampler: sampling.sampler,
-            n_sequences,
+            settings: sampling.settings.clone(),
             batch_size: n_sequences,
-            seq_len: self.config.data.seq_len,
-            n_steps: sampling.n_steps,
-            temperature: sampling.temperature,
             seed: self.config.seed,
-            bos_token: tokenizer.bos_id(),
             mask_token: data.mask_token as u32,
+            eos_token: None,
         };
+        let context = Context::new(self.config.data.seq_len, tokenizer.bos_id());
+        let contexts = vec![context; n_sequences];
         let observer = &mut *self.observer;
         let interrupter = &self.interrupter;
         let network = state.evaluation_network();
-        let result = generator.generate(&network, &self.device, &mut |done, total| {
+        let result = generator.generate(&network, &contexts, &self.device, &mut |done, total| {
             observer.on_event(TrainingEvent::Sampling { done, total });
             !interrupter.should_stop()
         });

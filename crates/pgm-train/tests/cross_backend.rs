@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use burn::tensor::{Device, Int, Tensor};
 use burn_train::Interrupter;
 use discrete_diffusion::{CausalDenoiser, PartitionDenoiser, SequenceDenoiser};
-use pgm_eval::Generator;
+use pgm_eval::{Context, Generator, SamplingSettings};
 use pgm_model::LanguageModel;
 use pgm_train::{CheckpointChoice, LoadedRun, MetricRecord, MetricsLog, RunFolder, WeightsChoice};
 use tiny_run::{Silent, config, run};
@@ -43,18 +43,18 @@ fn logits(run: &LoadedRun, device: &Device) -> Vec<f32> {
 
 fn samples(run: &LoadedRun, device: &Device) -> Vec<Vec<u32>> {
     let generator = Generator {
-        sampler: None,
-        n_sequences: 2,
+        settings: SamplingSettings {
+            n_steps: 3,
+            ..Default::default()
+        },
         batch_size: 2,
-        seq_len: 8,
-        n_steps: 3,
-        temperature: 1.0,
         seed: 5,
-        bos_token: run.tokenizer.bos_id(),
         mask_token: run.mask_token as u32,
+        eos_token: None,
     };
+    let contexts = vec![Context::new(8, run.tokenizer.bos_id()); 2];
     let generated = generator
-        .generate(&run.network, device, &mut |_, _| true)
+        .generate(&run.network, &contexts, device, &mut |_, _| true)
         .expect("samples");
     generated.sequences
 }

@@ -1,86 +1,48 @@
 //! How sequences are drawn from a trained network.
 //!
-//! Whether a position is revealed is drawn apart from the token it gets. Each sequence has random
-//! streams of its own, so that the same seed gives the same text whatever the batch size.
+//! Five concepts, freely combined:
+//!
+//! - A [`Context`] is what is known of a sequence beforehand: BOS, a prompt, scattered tokens. A
+//!   [`SampleRequest`] asks for one sequence a context.
+//! - A [`Predictor`] is a network as the sampler sees it: logits of hidden positions from the visible tokens.
+//! - A [`RevealSchedule`] says how many positions a step reveals, and a [`RevealOrder`] which.
+//! - A [`TokenSampler`](crate::TokenSampler) draws the token of a revealed position.
+//!
+//! [`DiffusionSampler`] is the loop around them. [`MdlmPublished`] is the expensive loop of the publications,
+//! for comparison, and [`AutoregressiveSampler`] goes from left to right.
+//!
+//! | published as | predictor | schedule | order |
+//! | --- | --- | --- | --- |
+//! | MDLM, ancestral | [`MaskedPredictor`] | [`Binomial`](RevealSchedule::Binomial) | random |
+//! | PGM, naive | [`PartitionPredictor`] | [`Binomial`](RevealSchedule::Binomial) | random |
+//! | PGM, uniform | [`KnownPredictor`] | [`Even`](RevealSchedule::Even) | random |
+//! | PGM, non-uniform, exact | [`KnownPredictor`] | [`Binomial`](RevealSchedule::Binomial) | random |
+//! | PGM, non-uniform, published | [`KnownPredictor`] | [`BinomialPublished`](RevealSchedule::BinomialPublished) | random |
+//! | ReMDM | any | [`Remasking`](RevealSchedule::Remasking) | random |
+//! | EB-Sampler | any | [`EntropyBound`](RevealSchedule::EntropyBound) | entropy |
+//!
+//! Whether a position is revealed is drawn apart from the token it gets. Each sequence has random streams of
+//! its own, so that the same seed gives the same text whatever the batch size.
 
 mod autoregressive;
-mod mdlm_ancestral;
-mod pgm_naive;
-mod pgm_uniform;
-mod revealing;
+mod blocks;
+mod context;
+mod diffusion;
+mod mdlm_published;
+mod order;
+mod predictor;
+mod remasking;
+mod request;
+mod row;
+mod schedule;
+mod transfer;
 
 pub use autoregressive::AutoregressiveSampler;
-pub use mdlm_ancestral::MdlmAncestral;
-pub use pgm_naive::PgmNaive;
-pub use pgm_uniform::{PgmUniform, reveal_counts};
-
-use burn::tensor::Device;
-
-use crate::{CategoricalError, TokenSampler};
-
-/// What to draw.
-#[derive(Debug, Clone, Copy)]
-pub struct SampleRequest<'a> {
-    /// Sequences to draw at once.
-    pub n_sequences: usize,
-    /// Tokens of a sequence, the first one included.
-    pub seq_len: usize,
-    /// The token at position 0.
-    pub bos_token: u32,
-    /// How a token is drawn from its logits.
-    pub tokens: TokenSampler,
-    /// Seed of all random streams.
-    pub seed: u64,
-    /// Number of the first sequence among all that are drawn with this seed.
-    pub first_sequence: u64,
-    /// Where to run the network.
-    pub device: &'a Device,
-}
-
-/// What was drawn.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Samples {
-    /// `n_sequences` sequences of `seq_len` tokens.
-    pub sequences: Vec<Vec<u32>>,
-    /// How often the network ran.
-    pub network_evaluations: usize,
-}
-
-/// Why nothing was drawn.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SampleError {
-    /// The network's output or the temperature cannot be used.
-    #[error(transparent)]
-    Categorical(#[from] CategoricalError),
-    /// There is nothing to do.
-    #[error("`{name}` is {value}, it has to be at least {least}")]
-    TooSmall {
-        /// The setting.
-        name: &'static str,
-        /// Its value.
-        value: usize,
-        /// The least value.
-        least: usize,
-    },
-    /// The device did not give its results back.
-    #[error("the device failed: {reason}")]
-    Device {
-        /// What it says.
-        reason: String,
-    },
-}
-
-impl SampleRequest<'_> {
-    fn check(&self, n_steps: usize) -> Result<(), SampleError> {
-        let sizes = [
-            ("n_sequences", self.n_sequences, 1),
-            ("seq_len", self.seq_len, 2),
-            ("n_steps", n_steps, 1),
-        ];
-        match sizes.iter().find(|(_, value, least)| value < least) {
-            Some(&(name, value, least)) => Err(SampleError::TooSmall { name, value, least }),
-            None => Ok(()),
-        }
-    }
-}
+pub use context::Context;
+pub use diffusion::DiffusionSampler;
+pub use mdlm_published::{MdlmPublished, PredictionUse};
+pub use order::RevealOrder;
+pub use predictor::{KnownPredictor, MaskedPredictor, PartitionPredictor, Predictor};
+pub use remasking::Remasking;
+pub use request::{SampleError, SampleRequest, Samples};
+pub use schedule::{RevealSchedule, reveal_counts};

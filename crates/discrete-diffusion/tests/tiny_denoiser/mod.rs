@@ -133,24 +133,29 @@ impl PartitionDenoiser for TinyDenoiser {
         let mut rows = Vec::new();
         let tokens = read(&known.tokens);
         let positions = read(&known.positions);
-        for (i, queries) in read(&queries.positions).iter().enumerate() {
+        for (i, positions_of_row) in read(&queries.positions).iter().enumerate() {
             let mut row_known = [None; SEQ_LEN];
             for j in 0..known.lengths[i] {
                 row_known[positions[i][j]] = Some(tokens[i][j]);
             }
-            for &position in queries {
+            let (asked, padding) = positions_of_row.split_at(queries.lengths[i]);
+            for &position in asked {
                 assert_eq!(
                     row_known[position], None,
                     "position {position} is known already"
                 );
                 rows.push(row(&row_known, position));
             }
+            rows.extend(padding.iter().map(|_| UNUSED));
         }
         tensor(rows.into_iter(), shape, &known.tokens)
     }
 }
 
 impl CausalDenoiser for TinyDenoiser {
+    /// The tokens read so far.
+    type Cache = Vec<Vec<usize>>;
+
     fn next_logits(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
         self.count();
         let shape = tokens.dims();
@@ -163,6 +168,20 @@ impl CausalDenoiser for TinyDenoiser {
                 .collect::<Vec<_>>()
         });
         tensor(rows, shape, &tokens)
+    }
+
+    fn next_logits_cached(&self, tokens: Tensor<2, Int>, cache: &mut Self::Cache) -> Tensor<2> {
+        self.count();
+        let new = read(&tokens);
+        cache.resize(new.len(), Vec::new());
+        for (read, new) in cache.iter_mut().zip(new) {
+            read.extend(new);
+        }
+        let rows = cache.iter().map(|tokens| match tokens.len() {
+            SEQ_LEN => UNUSED,
+            position => row(&tokens_where(tokens, |i| i < position), position),
+        });
+        tensor(rows, [cache.len(), 1], &tokens).squeeze_dim(1)
     }
 }
 

@@ -6,6 +6,8 @@ mod info;
 mod prepare_data;
 mod run_args;
 mod sample;
+mod sample_context;
+mod sample_drawing;
 mod train;
 
 pub use convert::ConvertArgs;

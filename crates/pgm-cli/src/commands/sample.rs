@@ -2,37 +2,54 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
-use pgm_eval::{Generator, SamplerKind};
+use clap::Args;
+use pgm_eval::{Context, Generator};
 
 use super::run_args::RunArgs;
+use super::sample_context::ContextArgs;
+use super::sample_drawing::DrawingArgs;
 use crate::device::{self, Backend};
 use crate::format;
 use crate::progress::Stage;
 
+const AFTER_HELP: &str = "\
+Examples:
+  pgm sample --n 8 --steps 32                             text from nothing
+  pgm sample --prompt \"The king\" --top-p 0.9              continue a text
+  pgm sample --infill \"The ___ of the ___:3 was\"          fill blanks in (PGM and MDLM)
+  pgm sample --order confidence --block-length 16         sure positions first, in blocks
+  pgm sample --sampler entropy-bound --entropy-bound 0.3  positions nearly independent, at once
+
+Blanks: three or more underscores. `___:5` is filled with 5 tokens; blanks without a length share what --length
+leaves, evenly. With a length for every blank the sequence ends with the template. Spaces before a blank belong to
+the blank. `\\___` stands for the underscores themselves.
+
+Samplers of a PGM: uniform (default), non-uniform, non-uniform-published, naive, entropy-bound, remask-cap,
+remask-rescale. Of an MDLM: ancestral (default), uniform, published, cached, entropy-bound, remask-cap,
+remask-rescale. Of an autoregressive model: autoregressive.";
+
 /// Draw text from a trained model
 ///
-/// The same seed gives the same text, whatever the batch size. Text goes to stdout.
+/// The same seed gives the same text, whatever the batch size. Text goes to stdout. Settings that are left out
+/// are those of the run's `[sampling]` table.
 #[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
 pub struct SampleArgs {
     #[command(flatten)]
     model: RunArgs,
-    /// Sequences to draw
+    /// Sequences to draw; with templates, of each one
     #[arg(long, default_value_t = 4)]
     n: usize,
-    /// Sampling steps: fewer are faster, more are better; autoregressive models take one a token
-    /// [default: the run's]
-    #[arg(long)]
-    steps: Option<usize>,
-    /// Tokens of a sequence [default: the run's]
+    /// Tokens of a sequence, BOS and prompt included [default: the run's]
     #[arg(long, value_name = "TOKENS")]
     length: Option<usize>,
-    /// Divides the logits: below 1 is safer, 0 takes the most likely token [default: the run's]
+    #[command(flatten)]
+    context: ContextArgs,
+    #[command(flatten)]
+    drawing: DrawingArgs,
+    /// Go on behind the token that ends a text
     #[arg(long)]
-    temperature: Option<f64>,
-    /// The way of drawing [default: the model's usual one]
-    #[arg(long)]
-    sampler: Option<Sampler>,
+    no_eos_stop: bool,
     /// Seed of all draws
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -47,61 +64,40 @@ pub struct SampleArgs {
     backend: Option<Backend>,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Sampler {
-    /// PGM: the same number of positions a step, known tokens only
-    Uniform,
-    /// PGM: the forward pass of training at full length (slow, for comparison)
-    Naive,
-    /// MDLM: ancestral sampling
-    Ancestral,
-    /// AR: token after token
-    Autoregressive,
-}
-
-impl From<Sampler> for SamplerKind {
-    fn from(sampler: Sampler) -> Self {
-        match sampler {
-            Sampler::Uniform => Self::Uniform,
-            Sampler::Naive => Self::Naive,
-            Sampler::Ancestral => Self::Ancestral,
-            Sampler::Autoregressive => Self::Autoregressive,
-        }
-    }
-}
-
 impl SampleArgs {
     pub fn run(self) -> Result<ExitCode> {
         let device = device::open(self.backend)?;
         let run = self.model.load(&device)?;
-        let generator = Generator {
-            sampler: self.sampler.map(Into::into).or(run.config.sampling.sampler),
-            n_sequences: self.n,
-            batch_size: self.batch_size,
-            seq_len: self.length.unwrap_or(run.config.data.seq_len),
-            n_steps: self.steps.unwrap_or(run.config.sampling.n_steps),
-            temperature: self.temperature.unwrap_or(run.config.sampling.temperature),
-            seed: self.seed,
-            bos_token: run.tokenizer.bos_id(),
-            mask_token: run.mask_token as u32,
-        };
-        if generator.seq_len > run.config.data.seq_len {
+        let tokenizer = &run.tokenizer;
+        let seq_len = self.length.unwrap_or(run.config.data.seq_len);
+        if seq_len > run.config.data.seq_len {
             tracing::warn!(
-                length = generator.seq_len,
+                length = seq_len,
                 trained = run.config.data.seq_len,
                 "longer than the sequences the model was trained on"
             );
         }
+        let contexts = self.context.contexts(tokenizer, seq_len, self.n)?;
+        let settings = self.drawing.settings(&run.config.sampling.settings);
+        settings.check()?;
+        let generator = Generator {
+            settings,
+            batch_size: self.batch_size,
+            seed: self.seed,
+            mask_token: run.mask_token as u32,
+            eos_token: (!self.no_eos_stop).then(|| tokenizer.eos_id()),
+        };
         let started = Instant::now();
-        let mut stage = Stage::new("sample", generator.n_steps);
-        let generated = generator.generate(&run.network, &device, &mut |done, total| {
-            stage.update(done, total, "steps");
-            true
-        })?;
+        let mut stage = Stage::new("sample", generator.settings.n_steps);
+        let generated =
+            generator.generate(&run.network, &contexts, &device, &mut |done, total| {
+                stage.update(done, total, "steps");
+                true
+            })?;
         drop(stage);
         let elapsed = started.elapsed();
         for (i, sequence) in generated.sequences.iter().enumerate() {
-            let text = run.tokenizer.decode(sequence)?;
+            let text = tokenizer.decode(sequence)?;
             if self.json {
                 println!(
                     "{}",
@@ -111,11 +107,11 @@ impl SampleArgs {
                 println!("--- sample {} ---\n{}\n", i + 1, text.trim());
             }
         }
-        let n_tokens = generated.sequences.len() * generator.seq_len;
+        let n_tokens: usize = contexts.iter().map(Context::n_unknown).sum();
         eprintln!(
-            "{} sequences of {} tokens in {} ({} tokens/s), sampler {}, {} network evaluations, seed {}",
+            "{} sequences, {} tokens drawn, in {} ({} tokens/s), sampler {}, {} network evaluations, seed {}",
             format::count(generated.sequences.len()),
-            format::count(generator.seq_len),
+            format::count(n_tokens),
             format::duration(elapsed),
             format::short(n_tokens as f64 / elapsed.as_secs_f64()),
             generated.sampler.name(),

@@ -89,7 +89,7 @@ impl ExperimentConfig {
             ("evaluation.n_sequences", self.evaluation.n_sequences),
             ("evaluation.n_draws", self.evaluation.n_draws),
             ("evaluation.batch_size", self.evaluation.batch_size),
-            ("sampling.n_steps", self.sampling.n_steps),
+            ("sampling.n_steps", self.sampling.settings.n_steps),
         ];
         if let Some((key, _)) = counts.iter().find(|(_, count)| *count == 0) {
             return value(key, "0".into(), "at least 1");
@@ -138,13 +138,10 @@ impl ExperimentConfig {
                 "at least 0 and below 1",
             );
         }
-        let temperature = self.sampling.temperature;
-        if !(temperature.is_finite() && temperature >= 0.0) {
-            return value(
-                "sampling.temperature",
-                temperature.to_string(),
-                "0 or above",
-            );
+        if let Err(error) = self.sampling.settings.check() {
+            return Err(TrainError::Config {
+                reason: format!("in `[sampling]`: {error}"),
+            });
         }
         self.data.tokenizer.validate()?;
         self.data.validation.validate()?;
@@ -209,5 +206,26 @@ mod tests {
         assert!(heads.contains("`n_heads` 7"), "{heads}");
         let objective = with(&["objective.kind=gan"]).unwrap_err().to_string();
         assert!(objective.contains("complement-mdlm"), "{objective}");
+    }
+    #[test]
+    fn sampling_settings_are_read_and_checked() {
+        let config = with(&[
+            "sampling.n_sequences=2",
+            "sampling.sampler=remask-cap",
+            "sampling.order=margin",
+            "sampling.top_k=5",
+            "sampling.top_p=0.9",
+        ])
+        .unwrap();
+        let settings = &config.sampling.settings;
+        assert_eq!((config.sampling.n_sequences, settings.top_k), (2, Some(5)));
+        assert_eq!(settings.sampler, Some(pgm_eval::SamplerKind::RemaskCap));
+        assert_eq!(settings.order, pgm_eval::RevealOrder::Margin);
+        let again = ExperimentConfig::from_toml(&config.to_toml(), &[]).unwrap();
+        assert_eq!(again, config);
+        let unknown = with(&["sampling.top_q=0.9"]).unwrap_err().to_string();
+        assert!(unknown.contains("top_q"), "{unknown}");
+        let refused = with(&["sampling.top_p=0.0"]).unwrap_err().to_string();
+        assert!(refused.contains("top-p 0 is refused"), "{refused}");
     }
 }

@@ -1,0 +1,217 @@
+use std::collections::VecDeque;
+
+use super::blocks::{Stage, stages};
+use super::order::within_entropy;
+use super::request::at_least;
+use super::row::{Row, binomial, random_subset};
+use super::schedule::Step;
+use super::transfer::read;
+use super::{Predictor, RevealOrder, RevealSchedule, SampleError, SampleRequest, Samples};
+use rand::RngExt;
+
+/// Reveals hidden positions step by step; what is revealed in a step is drawn independently, each from what was
+/// known before.
+///
+/// The network does not run for a step that reveals nothing anywhere in the batch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DiffusionSampler {
+    /// How many positions a step reveals.
+    pub schedule: RevealSchedule,
+    /// Which positions.
+    pub order: RevealOrder,
+    /// Steps in all; [`RevealSchedule::EntropyBound`] finds its own.
+    pub n_steps: usize,
+    /// Reveals blocks of so many positions one after the other from the left, with the steps spread evenly over
+    /// them; all positions are one block if left out.
+    ///
+    /// # Reference
+    /// Semi-autoregressive sampling: LLaDA (arXiv 2502.09992).
+    pub block_length: Option<usize>,
+}
+
+/// What a step does to a sequence.
+#[derive(Default)]
+struct Move {
+    /// Positions the network is asked about, from the left.
+    queries: Vec<usize>,
+    choice: Choice,
+    /// Positions that are hidden again.
+    hide: Vec<usize>,
+}
+
+/// Which of the queries are revealed.
+#[derive(Default)]
+enum Choice {
+    #[default]
+    All,
+    First(usize),
+    WithinEntropy(f64),
+}
+
+impl DiffusionSampler {
+    /// In random order, without blocks.
+    pub fn new(schedule: RevealSchedule, n_steps: usize) -> Self {
+        Self {
+            schedule,
+            order: RevealOrder::Random,
+            n_steps,
+            block_length: None,
+        }
+    }
+
+    /// # Errors
+    /// When a setting cannot be used.
+    pub fn check(&self) -> Result<(), SampleError> {
+        self.schedule.check()?;
+        at_least("n_steps", self.n_steps, 1)?;
+        at_least("block_length", self.block_length.unwrap_or(1), 1)
+    }
+
+    /// Draws sequences; `progress` hears of every step done, and of all. Steps that turn out to be superfluous
+    /// are reported as done.
+    ///
+    /// # Errors
+    /// When the request or a setting cannot be used, or the network's output cannot.
+    pub fn sample(
+        &self,
+        predictor: &impl Predictor,
+        request: &SampleRequest,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Samples, SampleError> {
+        request.check()?;
+        self.check()?;
+        let mut rows = Row::of(request);
+        let mut plans: Vec<VecDeque<Stage>> = request
+            .contexts
+            .iter()
+            .map(|context| stages(context, self.schedule, self.n_steps, self.block_length))
+            .collect();
+        let n_steps = plans.iter().map(VecDeque::len).max().unwrap_or(0);
+        let mut network_evaluations = 0;
+        let mut n_left = n_steps;
+        while n_left > 0 {
+            let moves: Vec<Move> = rows
+                .iter_mut()
+                .zip(&mut plans)
+                .map(|(row, plan)| self.next_move(row, plan))
+                .collect();
+            if moves.iter().any(|step| !step.queries.is_empty()) {
+                self.reveal(predictor, request, &mut rows, &moves)?;
+                network_evaluations += 1;
+            }
+            for (row, step) in rows.iter_mut().zip(&moves) {
+                step.hide.iter().for_each(|&at| row.tokens[at] = None);
+            }
+            for (row, plan) in rows.iter().zip(&mut plans) {
+                self.skip_finished(row, plan);
+            }
+            n_left = plans.iter().map(VecDeque::len).max().unwrap_or(0);
+            progress(n_steps - n_left, n_steps);
+        }
+        Ok(Samples {
+            sequences: rows.into_iter().map(Row::into_tokens).collect(),
+            network_evaluations,
+        })
+    }
+
+    fn next_move(&self, row: &mut Row, plan: &mut VecDeque<Stage>) -> Move {
+        let Some(Stage { block, step }) = plan.pop_front() else {
+            return Move::default();
+        };
+        let hidden = row.hidden(block.clone());
+        let n = match step {
+            Step::Exactly(n) => n,
+            Step::Each { reveal, .. } => binomial(hidden.len(), reveal, &mut row.reveal_rng),
+            Step::Trials { n, probability } => binomial(n, probability, &mut row.reveal_rng),
+            Step::WithinEntropy(_) | Step::Rest => hidden.len(),
+        };
+        let (queries, choice) = match (step, self.order) {
+            (Step::WithinEntropy(bound), _) => (hidden, Choice::WithinEntropy(bound)),
+            (_, RevealOrder::Random) => {
+                let chosen = random_subset(hidden, n, &mut row.reveal_rng);
+                (chosen, Choice::All)
+            }
+            _ if n == 0 => (Vec::new(), Choice::All),
+            _ if n >= hidden.len() => (hidden, Choice::All),
+            _ => (hidden, Choice::First(n)),
+        };
+        let hide = match step {
+            Step::Each { hide, .. } if hide > 0.0 => {
+                let mut drawn = row.drawn(block);
+                drawn.retain(|_| row.reveal_rng.random::<f64>() < hide);
+                drawn
+            }
+            _ => Vec::new(),
+        };
+        Move {
+            queries,
+            choice,
+            hide,
+        }
+    }
+
+    /// Draws tokens from one run of the network.
+    fn reveal(
+        &self,
+        predictor: &impl Predictor,
+        request: &SampleRequest,
+        rows: &mut [Row],
+        moves: &[Move],
+    ) -> Result<(), SampleError> {
+        let sequences: Vec<&[Option<u32>]> = rows.iter().map(|row| row.tokens.as_slice()).collect();
+        let queries: Vec<Vec<usize>> = moves.iter().map(|step| step.queries.clone()).collect();
+        let logits = predictor.logits(&sequences, &queries, request.device)?;
+        let vocab_size = logits.dims()[1];
+        let logits = read(logits)?;
+        let mut logits = logits.chunks_exact(vocab_size);
+        for (row, step) in rows.iter_mut().zip(moves) {
+            let predictions: Vec<(usize, &[f32])> =
+                step.queries.iter().copied().zip(&mut logits).collect();
+            let chosen = self.choose(row, &step.choice, &predictions, request)?;
+            for (position, logits) in predictions {
+                if chosen.binary_search(&position).is_ok() {
+                    row.reveal(position, logits, request.tokens)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The positions to reveal out of those that were predicted, from the left.
+    fn choose(
+        &self,
+        row: &mut Row,
+        choice: &Choice,
+        predictions: &[(usize, &[f32])],
+        request: &SampleRequest,
+    ) -> Result<Vec<usize>, SampleError> {
+        if let Choice::All = choice {
+            return Ok(predictions.iter().map(|(position, _)| *position).collect());
+        }
+        let mut candidates = Vec::with_capacity(predictions.len());
+        for (position, logits) in predictions {
+            let prediction = request.tokens.prediction(logits)?;
+            candidates.push(self.order.rate(*position, &prediction));
+        }
+        self.order.sort(&mut candidates, &mut row.reveal_rng);
+        let n = match choice {
+            Choice::All => candidates.len(),
+            Choice::First(n) => *n,
+            Choice::WithinEntropy(bound) => within_entropy(&candidates, *bound),
+        };
+        let mut chosen: Vec<usize> = candidates.iter().take(n).map(|c| c.position).collect();
+        chosen.sort_unstable();
+        Ok(chosen)
+    }
+
+    /// Drops the steps of a block in which nothing is hidden and nothing will be.
+    fn skip_finished(&self, row: &Row, plan: &mut VecDeque<Stage>) {
+        if self.schedule.hides_again() {
+            return;
+        }
+        let is_finished = |stage: &Stage| row.hidden(stage.block.clone()).is_empty();
+        while plan.front().is_some_and(is_finished) {
+            plan.pop_front();
+        }
+    }
+}

@@ -1,0 +1,152 @@
+use burn::tensor::{Device, Tensor};
+
+use super::SampleError;
+use super::transfer::{padded, read_ints, select_rows};
+use crate::{KnownTokens, PartitionDenoiser, QueryPositions, SequenceDenoiser};
+
+/// A network as a sampler sees it: it predicts hidden positions from the tokens that are known.
+pub trait Predictor {
+    /// Runs the network once.
+    ///
+    /// `sequences` hold what is known, `None` where hidden; `positions` are hidden ones of each sequence, and there
+    /// is at least one in all.
+    ///
+    /// # Shapes
+    /// - output: `[number of positions, vocab_size]`, sequence by sequence
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn logits(
+        &self,
+        sequences: &[&[Option<u32>]],
+        positions: &[Vec<usize>],
+        device: &Device,
+    ) -> Result<Tensor<2>, SampleError>;
+}
+
+/// An MDLM: the network runs over all positions, with MASK where hidden.
+#[derive(Debug, Clone, Copy)]
+pub struct MaskedPredictor<'a, D> {
+    /// The network.
+    pub denoiser: &'a D,
+    /// The id of MASK.
+    pub mask_token: u32,
+}
+
+impl<D: SequenceDenoiser> MaskedPredictor<'_, D> {
+    /// Logits of every position, `[batch, seq, vocab_size]`.
+    pub(super) fn all_logits(&self, sequences: &[&[Option<u32>]], device: &Device) -> Tensor<3> {
+        self.denoiser
+            .logits(padded(&filled(sequences, self.mask_token), device))
+    }
+}
+
+impl<D: SequenceDenoiser> Predictor for MaskedPredictor<'_, D> {
+    fn logits(
+        &self,
+        sequences: &[&[Option<u32>]],
+        positions: &[Vec<usize>],
+        device: &Device,
+    ) -> Result<Tensor<2>, SampleError> {
+        Ok(select_rows(self.all_logits(sequences, device), positions))
+    }
+}
+
+/// A PGM, with the forward pass of training at full length: known tokens are group 0, hidden positions group 1.
+///
+/// As slow as an MDLM; the check for [`KnownPredictor`].
+#[derive(Debug, Clone, Copy)]
+pub struct PartitionPredictor<'a, D> {
+    /// The network.
+    pub denoiser: &'a D,
+}
+
+impl<D: PartitionDenoiser> Predictor for PartitionPredictor<'_, D> {
+    fn logits(
+        &self,
+        sequences: &[&[Option<u32>]],
+        positions: &[Vec<usize>],
+        device: &Device,
+    ) -> Result<Tensor<2>, SampleError> {
+        // Hidden positions hold some token: their own group is never read.
+        let tokens = padded(&filled(sequences, 0), device);
+        let groups: Vec<Vec<i64>> = sequences
+            .iter()
+            .map(|row| row.iter().map(|token| token.is_none() as i64).collect())
+            .collect();
+        let output = self
+            .denoiser
+            .partition_logits(tokens, padded(&groups, device));
+        let seq_len = output.order.dims()[1];
+        let order = read_ints(output.order)?;
+        let places: Vec<Vec<usize>> = order
+            .chunks(seq_len)
+            .zip(positions)
+            .map(|(order, positions)| {
+                let mut place_of = vec![0; seq_len];
+                for (place, &position) in order.iter().enumerate() {
+                    place_of[position as usize] = place;
+                }
+                positions.iter().map(|&at| place_of[at]).collect()
+            })
+            .collect();
+        Ok(select_rows(output.logits, &places))
+    }
+}
+
+/// A PGM that processes known tokens and queried positions only; sequences may know different numbers of tokens.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownPredictor<'a, D> {
+    /// The network.
+    pub denoiser: &'a D,
+}
+
+impl<D: PartitionDenoiser> Predictor for KnownPredictor<'_, D> {
+    fn logits(
+        &self,
+        sequences: &[&[Option<u32>]],
+        positions: &[Vec<usize>],
+        device: &Device,
+    ) -> Result<Tensor<2>, SampleError> {
+        // Sequences without a query would be filled up for nothing.
+        let asked: Vec<usize> = (0..sequences.len())
+            .filter(|&row| !positions[row].is_empty())
+            .collect();
+        let mut tokens = Vec::with_capacity(asked.len());
+        let mut places = Vec::with_capacity(asked.len());
+        let mut queries = Vec::with_capacity(asked.len());
+        for &row in &asked {
+            let known = (0i64..)
+                .zip(sequences[row])
+                .filter_map(|(i, t)| t.map(|t| (i, t as i64)));
+            let (row_places, row_tokens): (Vec<i64>, Vec<i64>) = known.unzip();
+            tokens.push(row_tokens);
+            places.push(row_places);
+            queries.push(positions[row].iter().map(|&at| at as i64).collect());
+        }
+        let lengths = |rows: &[Vec<i64>]| rows.iter().map(Vec::len).collect::<Vec<_>>();
+        let logits = self.denoiser.known_logits(
+            KnownTokens {
+                tokens: padded(&tokens, device),
+                positions: padded(&places, device),
+                lengths: lengths(&tokens),
+            },
+            QueryPositions {
+                positions: padded(&queries, device),
+                lengths: lengths(&queries),
+            },
+        );
+        let unpadded: Vec<Vec<usize>> =
+            queries.iter().map(|row| (0..row.len()).collect()).collect();
+        Ok(select_rows(logits, &unpadded))
+    }
+}
+
+/// Sequences with a token for what is hidden.
+fn filled(sequences: &[&[Option<u32>]], hidden: u32) -> Vec<Vec<i64>> {
+    let fill = |token: &Option<u32>| token.unwrap_or(hidden) as i64;
+    sequences
+        .iter()
+        .map(|row| row.iter().map(fill).collect())
+        .collect()
+}

@@ -1,0 +1,48 @@
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use super::SampleError;
+
+/// Rows as a tensor, filled up with 0 to the longest one, `[rows, width]`; the width is at least 1.
+pub(super) fn padded(rows: &[Vec<i64>], device: &Device) -> Tensor<2, Int> {
+    let width = rows.iter().map(Vec::len).max().unwrap_or(0).max(1);
+    let mut values = Vec::with_capacity(rows.len() * width);
+    for row in rows {
+        values.extend_from_slice(row);
+        values.resize(values.len() + width - row.len(), 0);
+    }
+    Tensor::from_data(TensorData::new(values, [rows.len(), width]), device)
+}
+
+/// Picks `[picked, vocab_size]` out of `[batch, seq, vocab_size]`: for each sequence the given places on the
+/// second axis.
+pub(super) fn select_rows(logits: Tensor<3>, places: &[Vec<usize>]) -> Tensor<2> {
+    let [batch, seq_len, vocab_size] = logits.dims();
+    let indices: Vec<i64> = places
+        .iter()
+        .enumerate()
+        .flat_map(|(row, places)| places.iter().map(move |&at| (row * seq_len + at) as i64))
+        .collect();
+    let n = indices.len();
+    let logits = logits.reshape([batch * seq_len, vocab_size]);
+    if n == batch * seq_len && indices.iter().zip(0..).all(|(&index, i)| index == i) {
+        return logits;
+    }
+    let indices = Tensor::from_data(TensorData::new(indices, [n]), &logits.device());
+    logits.select(0, indices)
+}
+
+/// Brings logits to the host.
+pub(super) fn read<const D: usize>(logits: Tensor<D>) -> Result<Vec<f32>, SampleError> {
+    logits.try_into_vec_as::<f32>().map_err(device_failed)
+}
+
+/// Brings integers to the host.
+pub(super) fn read_ints(ints: Tensor<2, Int>) -> Result<Vec<i64>, SampleError> {
+    ints.try_into_vec_as::<i64>().map_err(device_failed)
+}
+
+fn device_failed(error: impl ToString) -> SampleError {
+    SampleError::Device {
+        reason: error.to_string(),
+    }
+}
