@@ -34,8 +34,8 @@ n_steps = 1
 batch_size = 2
 [evaluation]
 n_sequences = 2
+n_samples_at_end = 0
 [sampling]
-n_sequences = 0
 "#;
 
 struct Silent;

@@ -32,8 +32,8 @@ checkpoint_every = 7
 [evaluation]
 every = 25
 n_sequences = 8
+n_samples_at_end = 2
 [sampling]
-n_sequences = 2
 n_steps = 4
 "#;
 

@@ -8,7 +8,7 @@ use crate::SamplerKind;
 
 /// How sequences are drawn, for all models.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields, default)]
 pub struct SamplingSettings {
     /// Sampling steps; autoregressive models take one a token.
     pub n_steps: usize,

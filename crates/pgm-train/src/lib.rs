@@ -51,7 +51,7 @@ pub use checkpoint::{Checkpoint, ValidationScore};
 pub use checkpoint_choice::CheckpointChoice;
 pub use config::{
     DataSection, EvaluationSection, ExperimentConfig, LearningRateSchedule, ModelSection,
-    ObjectiveKind, ObjectiveSection, OptimizerSection, SamplingSection, TrainingSection,
+    ObjectiveKind, ObjectiveSection, OptimizerSection, TrainingSection,
 };
 pub use ema::ExponentialMovingAverage;
 pub use error::TrainError;

@@ -299,7 +299,7 @@ impl<'a> Trainer<'a> {
         };
         metrics.push(&MetricRecord::validation(step, &validation))?;
         self.draw_loss_curve()?;
-        let n_sequences = self.config.sampling.n_sequences;
+        let n_sequences = self.config.evaluation.n_samples_at_end;
         let Some(samples) = self.draw_samples(data, state, n_sequences)? else {
             return Ok(Outcome::Interrupted { step });
         };
@@ -325,10 +325,9 @@ impl<'a> Trainer<'a> {
         if n_sequences == 0 {
             return Ok(Some(Vec::new()));
         }
-        let sampling = &self.config.sampling;
         let tokenizer = data.prepared.tokenizer();
         let generator = Generator {
-            settings: sampling.settings.clone(),
+            settings: self.config.sampling.clone(),
             batch_size: n_sequences,
             seed: self.config.seed,
             mask_token: data.mask_token as u32,

@@ -79,7 +79,7 @@ fn a_few_steps_elsewhere_give_the_losses_of_flex() {
     let overrides = [
         "training.n_steps=5",
         "model.dropout=0",
-        "sampling.n_sequences=0",
+        "evaluation.n_samples_at_end=0",
     ];
     let mut expected = Vec::new();
     for (i, device) in other_devices().iter().enumerate() {
@@ -112,7 +112,11 @@ fn a_checkpoint_trained_on_flex_gives_the_same_logits_and_samples_elsewhere() {
         let temporary = tempfile::tempdir().unwrap();
         let config = config(
             temporary.path(),
-            &[objective, "training.n_steps=12", "sampling.n_sequences=0"],
+            &[
+                objective,
+                "training.n_steps=12",
+                "evaluation.n_samples_at_end=0",
+            ],
         );
         let folder = RunFolder::new(temporary.path().join("run"));
         run(

@@ -4,7 +4,7 @@ use burn::optim::{AdamConfig, GradientsParams};
 use burn::prelude::*;
 use discrete_diffusion::objectives::Pgm;
 use discrete_diffusion::random_streams::{Stream, stream};
-use discrete_diffusion::samplers::{PgmUniform, SampleRequest};
+use discrete_diffusion::samplers::*;
 use discrete_diffusion::{TokenBatch, TokenSampler, Weighting, time_sampler};
 use pgm_model::{PartitionTransformer, PartitionTransformerConfig};
 
@@ -20,7 +20,6 @@ fn loss(model: &PartitionTransformer, step: u64, device: &Device) -> Tensor<1> {
     let times = time_sampler::antithetic(40, &mut rng);
     let objective = Pgm::new(MASK).with_weighting(Weighting::LowVariance);
     let partition = objective.partition(&batch, &times, &mut rng).training();
-    // Both groups count half.
     objective.token_nll(model, &batch, &partition).mean() * 2.0
 }
 
@@ -43,15 +42,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert!(after < 0.5 * before, "the model learned nothing");
 
     let request = SampleRequest {
-        n_sequences: 1,
-        seq_len: 16,
-        bos_token: 3,
+        contexts: &[Context::new(16, 3)],
         tokens: TokenSampler::new(0.0)?.excluding(MASK),
         seed: 1,
         first_sequence: 0,
         device: &Device::flex(),
     };
-    let samples = PgmUniform { n_steps: 16 }.sample(&model.valid(), &request, &mut |_, _| {})?;
+    let denoiser = &model.valid();
+    let samples = DiffusionSampler::new(RevealSchedule::Even, 16).sample(
+        &KnownPredictor { denoiser },
+        &request,
+        &mut |_, _| {},
+    )?;
     println!("sample {:?}", samples.sequences[0]);
     Ok(())
 }

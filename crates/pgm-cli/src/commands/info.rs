@@ -72,7 +72,7 @@ impl InfoArgs {
                 .or(experiment.map(|config| config.data.seq_len))
                 .unwrap_or(1024),
             self.steps
-                .or(experiment.map(|config| config.sampling.settings.n_steps))
+                .or(experiment.map(|config| config.sampling.n_steps))
                 .unwrap_or(128),
             self.batch_size,
             experiment.map(|config| TrainingSettings {

@@ -78,7 +78,7 @@ impl SampleArgs {
             );
         }
         let contexts = self.context.contexts(tokenizer, seq_len, self.n)?;
-        let settings = self.drawing.settings(&run.config.sampling.settings);
+        let settings = self.drawing.settings(&run.config.sampling);
         settings.check()?;
         let generator = Generator {
             settings,

@@ -2,15 +2,14 @@ mod data;
 mod model;
 mod optimizer;
 mod parse;
-mod sampling;
 mod training;
 
 pub use data::DataSection;
 pub use model::{ModelSection, ObjectiveKind, ObjectiveSection};
 pub use optimizer::{LearningRateSchedule, OptimizerSection};
-pub use sampling::SamplingSection;
 pub use training::{EvaluationSection, TrainingSection};
 
+use pgm_eval::SamplingSettings;
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
@@ -41,9 +40,9 @@ pub struct ExperimentConfig {
     /// Validation perplexity.
     #[serde(default)]
     pub evaluation: EvaluationSection,
-    /// Samples drawn in the end.
+    /// How text is drawn.
     #[serde(default)]
-    pub sampling: SamplingSection,
+    pub sampling: SamplingSettings,
 }
 
 fn default_seed() -> u64 {
@@ -89,7 +88,7 @@ impl ExperimentConfig {
             ("evaluation.n_sequences", self.evaluation.n_sequences),
             ("evaluation.n_draws", self.evaluation.n_draws),
             ("evaluation.batch_size", self.evaluation.batch_size),
-            ("sampling.n_steps", self.sampling.settings.n_steps),
+            ("sampling.n_steps", self.sampling.n_steps),
         ];
         if let Some((key, _)) = counts.iter().find(|(_, count)| *count == 0) {
             return value(key, "0".into(), "at least 1");
@@ -138,7 +137,7 @@ impl ExperimentConfig {
                 "at least 0 and below 1",
             );
         }
-        if let Err(error) = self.sampling.settings.check() {
+        if let Err(error) = self.sampling.check() {
             return Err(TrainError::Config {
                 reason: format!("in `[sampling]`: {error}"),
             });
@@ -207,24 +206,25 @@ mod tests {
         let objective = with(&["objective.kind=gan"]).unwrap_err().to_string();
         assert!(objective.contains("complement-mdlm"), "{objective}");
     }
+
     #[test]
     fn sampling_settings_are_read_and_checked() {
         let config = with(&[
-            "sampling.n_sequences=2",
+            "sampling.n_steps=2",
             "sampling.sampler=remask-cap",
             "sampling.order=margin",
             "sampling.top_k=5",
             "sampling.top_p=0.9",
         ])
         .unwrap();
-        let settings = &config.sampling.settings;
-        assert_eq!((config.sampling.n_sequences, settings.top_k), (2, Some(5)));
+        let settings = &config.sampling;
+        assert_eq!((config.sampling.n_steps, settings.top_k), (2, Some(5)));
         assert_eq!(settings.sampler, Some(pgm_eval::SamplerKind::RemaskCap));
         assert_eq!(settings.order, pgm_eval::RevealOrder::Margin);
         let again = ExperimentConfig::from_toml(&config.to_toml(), &[]).unwrap();
         assert_eq!(again, config);
         let unknown = with(&["sampling.top_q=0.9"]).unwrap_err().to_string();
-        assert!(unknown.contains("top_q"), "{unknown}");
+        assert!(unknown.contains("did you mean `top_p`?"), "{unknown}");
         let refused = with(&["sampling.top_p=0.0"]).unwrap_err().to_string();
         assert!(refused.contains("top-p 0 is refused"), "{refused}");
     }

@@ -57,6 +57,8 @@ pub struct EvaluationSection {
     pub batch_size: usize,
     /// Texts drawn after each validation.
     pub n_samples: usize,
+    /// Texts drawn in the end.
+    pub n_samples_at_end: usize,
 }
 
 impl Default for EvaluationSection {
@@ -67,6 +69,7 @@ impl Default for EvaluationSection {
             n_draws: 1,
             batch_size: 32,
             n_samples: 1,
+            n_samples_at_end: 4,
         }
     }
 }

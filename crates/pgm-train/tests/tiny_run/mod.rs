@@ -52,8 +52,8 @@ pub fn config(text_folder: &Path, overrides: &[&str]) -> ExperimentConfig {
         [evaluation]
         n_sequences = 8
         batch_size = 8
+        n_samples_at_end = 2
         [sampling]
-        n_sequences = 2
         n_steps = 4
         "#,
         text.display()
