@@ -105,8 +105,8 @@ impl Generator {
                 wanted: names.join(", "),
             });
         }
-        let is_ordered =
-            self.settings.order != RevealOrder::Random || self.settings.block_length.is_some();
+        let order = self.settings.order.unwrap_or_default();
+        let is_ordered = order != RevealOrder::Random || self.settings.block_length.is_some();
         if is_ordered && !sampler.has_order() {
             tracing::warn!(
                 sampler = sampler.name(),

@@ -108,8 +108,8 @@ fn predict(
 /// One step of a sequence; whether it changed.
 fn step(row: &mut Row, prediction: &[Vec<f64>], stays_hidden: f64) -> bool {
     let mut is_changed = false;
-    for position in 0..row.tokens.len() {
-        let drawn = draw(row, &prediction[position], stays_hidden);
+    for (position, probabilities) in prediction.iter().enumerate() {
+        let drawn = draw(row, probabilities, stays_hidden);
         if row.tokens[position].is_none() && drawn.is_some() {
             row.tokens[position] = drawn;
             is_changed = true;
