@@ -23,8 +23,8 @@ pub struct SamplingSettings {
     /// The sampler; the model's usual one if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sampler: Option<SamplerKind>,
-    /// Which positions are revealed first; if left out the lowest entropy for [`SamplerKind::EntropyBound`], a random
-    /// choice for the others.
+    /// Which positions are revealed first; if left out the lowest entropy for
+    /// [`SamplerKind::EntropyBound`], a random choice for the others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<RevealOrder>,
     /// Reveals blocks of so many positions from the left; all at once if left out.
