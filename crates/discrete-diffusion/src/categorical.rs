@@ -31,10 +31,11 @@ pub enum CategoricalError {
 
 /// Draws tokens from logits by inverting the distribution function in float64.
 ///
-/// One uniform number a token and no noise over the vocabulary. The steps, in this order: the excluded token
-/// is taken out, logits are divided by the temperature, the `top_k` most likely tokens are kept, and of these,
-/// with probabilities that sum to 1 again, the nucleus: the most likely ones up to and including the one that
-/// reaches `top_p`. Of equally likely tokens the one with the smaller id comes first.
+/// One uniform number a token and no noise over the vocabulary. The steps, in this order: the
+/// excluded token is taken out, logits are divided by the temperature, the `top_k` most likely
+/// tokens are kept, and of these, with probabilities that sum to 1 again, the nucleus: the most
+/// likely ones up to and including the one that reaches `top_p`. Of equally likely tokens the one
+/// with the smaller id comes first.
 ///
 /// # Reference
 /// Nucleus sampling: arXiv 1904.09751.

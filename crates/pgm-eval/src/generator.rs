@@ -105,8 +105,8 @@ impl Generator {
                 wanted: names.join(", "),
             });
         }
-        let is_ordered =
-            self.settings.order != RevealOrder::Random || self.settings.block_length.is_some();
+        let order = self.settings.order.unwrap_or_default();
+        let is_ordered = order != RevealOrder::Random || self.settings.block_length.is_some();
         if is_ordered && !sampler.has_order() {
             tracing::warn!(
                 sampler = sampler.name(),
@@ -155,5 +155,118 @@ impl Generator {
             }
             .sample(denoiser, request, progress),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pgm_model::{CausalDitConfig, DitConfig, LanguageModelConfig, PartitionTransformerConfig};
+
+    use super::*;
+
+    const MASK: u32 = 6;
+    const EOS: u32 = 5;
+
+    /// Small networks that predict all tokens alike.
+    fn models(device: &Device) -> [LanguageModel; 3] {
+        let (vocab_size, d_model, n_heads) = (7, 8, 2);
+        let partition = PartitionTransformerConfig {
+            vocab_size,
+            d_model,
+            n_heads,
+            n_encoder_blocks: 1,
+            n_decoder_blocks: 1,
+            ..Default::default()
+        };
+        let masked = DitConfig {
+            vocab_size,
+            d_model,
+            n_heads,
+            n_blocks: 1,
+            ..Default::default()
+        };
+        let causal = CausalDitConfig {
+            vocab_size,
+            d_model,
+            n_heads,
+            n_blocks: 1,
+            ..Default::default()
+        };
+        [
+            LanguageModelConfig::Partition(partition),
+            LanguageModelConfig::Masked(masked),
+            LanguageModelConfig::Causal(causal),
+        ]
+        .map(|config| config.init(device))
+    }
+
+    fn generator(sampler: Option<SamplerKind>, batch_size: usize) -> Generator {
+        Generator {
+            settings: SamplingSettings {
+                sampler,
+                n_steps: 4,
+                ..Default::default()
+            },
+            batch_size,
+            seed: 3,
+            mask_token: MASK,
+            eos_token: Some(EOS),
+        }
+    }
+
+    /// Prompts of different lengths, in sequences of different lengths.
+    fn contexts() -> Vec<Context> {
+        [(6, 1), (6, 3), (6, 2), (9, 1), (9, 8)]
+            .map(|(seq_len, n_known)| {
+                let prompt = vec![1; n_known - 1];
+                let context = Context::new(seq_len, 0).with_prompt(&prompt);
+                context.expect("the prompt is shorter")
+            })
+            .to_vec()
+    }
+
+    #[test]
+    fn every_sampler_keeps_what_is_known_whatever_the_batch_size() {
+        let device = Device::flex();
+        for model in models(&device) {
+            for &kind in SamplerKind::for_model(&model) {
+                let drawn = |batch_size| {
+                    generator(Some(kind), batch_size)
+                        .generate(&model, &contexts(), &device, &mut |_, _| true)
+                        .expect("sequences")
+                };
+                let together = drawn(4);
+                assert_eq!(together.sequences, drawn(1).sequences, "{kind:?}");
+                assert_eq!(together.sampler, kind);
+                for (sequence, context) in together.sequences.iter().zip(contexts()) {
+                    let n_known = context.prefix_len();
+                    assert!(sequence.len() > n_known && sequence.len() <= context.seq_len());
+                    let known: Vec<u32> = context.tokens().iter().flatten().copied().collect();
+                    assert_eq!(sequence[..n_known], known, "{kind:?}");
+                    // It ends with the first EOS.
+                    let eos = sequence.iter().position(|&token| token == EOS);
+                    assert!(eos.is_none_or(|at| at + 1 == sequence.len()), "{kind:?}");
+                    assert!(!sequence.contains(&MASK), "{kind:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_sampler_of_another_model_is_refused_with_those_that_fit() {
+        let device = Device::flex();
+        let [partition, _, causal] = models(&device);
+        let refusal = |model: &LanguageModel, kind| {
+            generator(Some(kind), 1)
+                .generate(model, &contexts(), &device, &mut |_, _| true)
+                .expect_err("a refusal")
+                .to_string()
+        };
+        assert_eq!(
+            refusal(&causal, SamplerKind::Uniform),
+            "sampler `uniform` does not fit this model; wanted one of `autoregressive`"
+        );
+        let text = refusal(&partition, SamplerKind::Ancestral);
+        assert!(text.contains("`uniform`, `non-uniform`"), "{text}");
     }
 }

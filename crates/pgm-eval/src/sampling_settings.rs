@@ -23,8 +23,10 @@ pub struct SamplingSettings {
     /// The sampler; the model's usual one if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sampler: Option<SamplerKind>,
-    /// Which positions are revealed first.
-    pub order: RevealOrder,
+    /// Which positions are revealed first; if left out the lowest entropy for
+    /// [`SamplerKind::EntropyBound`], a random choice for the others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<RevealOrder>,
     /// Reveals blocks of so many positions from the left; all at once if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub block_length: Option<usize>,
@@ -42,7 +44,7 @@ impl Default for SamplingSettings {
             top_k: None,
             top_p: None,
             sampler: None,
-            order: RevealOrder::Random,
+            order: None,
             block_length: None,
             entropy_bound: 0.1,
             remask_eta: 0.01,
@@ -84,9 +86,13 @@ impl SamplingSettings {
             }
             _ => RevealSchedule::Binomial,
         };
+        let usual_order = match kind {
+            SamplerKind::EntropyBound => RevealOrder::Entropy,
+            _ => RevealOrder::Random,
+        };
         DiffusionSampler {
             schedule,
-            order: self.order,
+            order: self.order.unwrap_or(usual_order),
             n_steps: self.n_steps,
             block_length: self.block_length,
         }

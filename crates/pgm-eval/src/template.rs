@@ -88,8 +88,8 @@ impl Template {
         }
     }
 
-    /// What is known of a sequence: BOS and the text, each piece encoded by itself. With a length for every blank
-    /// the sequence ends with the template, otherwise it has `seq_len` tokens.
+    /// What is known of a sequence: BOS and the text, each piece encoded by itself. With a length
+    /// for every blank the sequence ends with the template, otherwise it has `seq_len` tokens.
     ///
     /// # Errors
     /// When the template does not fit into `seq_len` tokens, or `encode` fails.

@@ -118,8 +118,8 @@ impl CausalDit {
         self.read_out(hidden.narrow(1, n_new - 1, 1)).squeeze_dim(1)
     }
 
-    /// The blocks, for tokens that stand from position `start` on. `extend` is handed the keys and values of these
-    /// tokens, block by block, and returns those of all tokens up to them.
+    /// The blocks, for tokens that stand from position `start` on. `extend` is handed the keys and
+    /// values of these tokens, block by block, and returns those of all tokens up to them.
     fn hidden(
         &self,
         tokens: Tensor<2, Int>,

@@ -7,11 +7,12 @@ use crate::CausalDenoiser;
 
 /// Draws tokens one after the other, from the left; each is processed once.
 ///
-/// A context is a prompt: known tokens to the right of an unknown one are refused. Prompts may differ in length.
+/// A context is a prompt: known tokens to the right of an unknown one are refused. Prompts may
+/// differ in length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AutoregressiveSampler {
-    /// Ends a sequence once drawn: what would follow is not drawn, and the sequence ends there. The work ends with
-    /// the last sequence.
+    /// Ends a sequence once drawn: what would follow is not drawn, and the sequence ends there. The
+    /// work ends with the last sequence.
     pub eos_token: Option<u32>,
 }
 

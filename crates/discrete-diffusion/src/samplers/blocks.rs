@@ -14,8 +14,8 @@ pub(super) struct Stage {
 
 /// All steps of a sequence, block after block from the left.
 ///
-/// Blocks of which everything is known are left out. The steps are spread evenly over the others; each gets one at
-/// least.
+/// Blocks of which everything is known are left out. The steps are spread evenly over the others;
+/// each gets one at least.
 pub(super) fn stages(
     context: &Context,
     schedule: RevealSchedule,

@@ -1,5 +1,7 @@
 use std::collections::VecDeque;
 
+use rand::RngExt;
+
 use super::blocks::{Stage, stages};
 use super::order::within_entropy;
 use super::request::at_least;
@@ -7,10 +9,9 @@ use super::row::{Row, binomial, random_subset};
 use super::schedule::Step;
 use super::transfer::read;
 use super::{Predictor, RevealOrder, RevealSchedule, SampleError, SampleRequest, Samples};
-use rand::RngExt;
 
-/// Reveals hidden positions step by step; what is revealed in a step is drawn independently, each from what was
-/// known before.
+/// Reveals hidden positions step by step; what is revealed in a step is drawn independently, each
+/// from what was known before.
 ///
 /// The network does not run for a step that reveals nothing anywhere in the batch.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,8 +22,8 @@ pub struct DiffusionSampler {
     pub order: RevealOrder,
     /// Steps in all; [`RevealSchedule::EntropyBound`] finds its own.
     pub n_steps: usize,
-    /// Reveals blocks of so many positions one after the other from the left, with the steps spread evenly over
-    /// them; all positions are one block if left out.
+    /// Reveals blocks of so many positions one after the other from the left, with the steps spread
+    /// evenly over them; all positions are one block if left out.
     ///
     /// # Reference
     /// Semi-autoregressive sampling: LLaDA (arXiv 2502.09992).
@@ -67,8 +68,8 @@ impl DiffusionSampler {
         at_least("block_length", self.block_length.unwrap_or(1), 1)
     }
 
-    /// Draws sequences; `progress` hears of every step done, and of all. Steps that turn out to be superfluous
-    /// are reported as done.
+    /// Draws sequences; `progress` hears of every step done, and of all. Steps that turn out to be
+    /// superfluous are reported as done.
     ///
     /// # Errors
     /// When the request or a setting cannot be used, or the network's output cannot.

@@ -13,11 +13,13 @@ use crate::SequenceDenoiser;
 /// q(x_s | x_t) = ((t - s) p(x_0 | x_t) + s [MASK]) / t
 /// ```
 ///
-/// by adding Gumbel noise to the logarithms of all `[batch, seq, vocab_size]` probabilities, in float64. Visible
-/// positions draw too, and stay what they are. A last run of the network draws what is left.
+/// by adding Gumbel noise to the logarithms of all `[batch, seq, vocab_size]` probabilities, in
+/// float64. Visible positions draw too, and stay what they are. A last run of the network draws
+/// what is left.
 ///
 /// The law is that of [`DiffusionSampler`](super::DiffusionSampler) with
-/// [`RevealSchedule::Binomial`](super::RevealSchedule::Binomial), which draws one number a revealed token instead.
+/// [`RevealSchedule::Binomial`](super::RevealSchedule::Binomial), which draws one number a revealed
+/// token instead.
 ///
 /// # Reference
 /// MDLM (arXiv 2406.07524), section 3; float64: arXiv 2409.02908.
@@ -34,8 +36,8 @@ pub struct MdlmPublished {
 pub enum PredictionUse {
     /// One step: `n_steps` runs, and one more where something is left in the end.
     OneStep,
-    /// Until a sequence of the batch changes (`ddpm_cache`): one run for the first step, for every step behind one
-    /// that revealed something, and for what is left in the end.
+    /// Until a sequence of the batch changes (`ddpm_cache`): one run for the first step, for every
+    /// step behind one that revealed something, and for what is left in the end.
     UntilChanged,
 }
 
@@ -108,8 +110,8 @@ fn predict(
 /// One step of a sequence; whether it changed.
 fn step(row: &mut Row, prediction: &[Vec<f64>], stays_hidden: f64) -> bool {
     let mut is_changed = false;
-    for position in 0..row.tokens.len() {
-        let drawn = draw(row, &prediction[position], stays_hidden);
+    for (position, probabilities) in prediction.iter().enumerate() {
+        let drawn = draw(row, probabilities, stays_hidden);
         if row.tokens[position].is_none() && drawn.is_some() {
             row.tokens[position] = drawn;
             is_changed = true;

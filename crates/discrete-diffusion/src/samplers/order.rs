@@ -5,9 +5,9 @@ use super::row::shuffle_first;
 
 /// Which positions are revealed first.
 ///
-/// All but the random order look at the network's prediction, at temperature 1 and without MASK, of every
-/// hidden position of the block: a PGM then has to predict all of them in each step. Of equal positions the left one
-/// comes first.
+/// All but the random order look at the network's prediction, at temperature 1 and without MASK, of
+/// every hidden position of the block: a PGM then has to predict all of them in each step. Of equal
+/// positions the left one comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RevealOrder {
@@ -67,7 +67,8 @@ impl RevealOrder {
     }
 }
 
-/// How many of the first candidates keep the sum of entropies less the largest one within a bound; at least 1.
+/// How many of the first candidates keep the sum of entropies less the largest one within a bound;
+/// at least 1.
 pub(super) fn within_entropy(candidates: &[Candidate], bound: f64) -> usize {
     let (mut sum, mut largest) = (0.0, 0f64);
     let too_many = candidates.iter().position(|candidate| {

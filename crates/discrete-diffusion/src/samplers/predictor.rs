@@ -8,8 +8,8 @@ use crate::{KnownTokens, PartitionDenoiser, QueryPositions, SequenceDenoiser};
 pub trait Predictor {
     /// Runs the network once.
     ///
-    /// `sequences` hold what is known, `None` where hidden; `positions` are hidden ones of each sequence, and there
-    /// is at least one in all.
+    /// `sequences` hold what is known, `None` where hidden; `positions` are hidden ones of each
+    /// sequence, and there is at least one in all.
     ///
     /// # Shapes
     /// - output: `[number of positions, vocab_size]`, sequence by sequence
@@ -52,7 +52,8 @@ impl<D: SequenceDenoiser> Predictor for MaskedPredictor<'_, D> {
     }
 }
 
-/// A PGM, with the forward pass of training at full length: known tokens are group 0, hidden positions group 1.
+/// A PGM, with the forward pass of training at full length: known tokens are group 0, hidden
+/// positions group 1.
 ///
 /// As slow as an MDLM; the check for [`KnownPredictor`].
 #[derive(Debug, Clone, Copy)]
@@ -94,7 +95,8 @@ impl<D: PartitionDenoiser> Predictor for PartitionPredictor<'_, D> {
     }
 }
 
-/// A PGM that processes known tokens and queried positions only; sequences may know different numbers of tokens.
+/// A PGM that processes known tokens and queried positions only; sequences may know different
+/// numbers of tokens.
 #[derive(Debug, Clone, Copy)]
 pub struct KnownPredictor<'a, D> {
     /// The network.

@@ -21,7 +21,8 @@ pub struct SampleRequest<'a> {
 /// What was drawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Samples {
-    /// One sequence a context, with its known tokens where they were; an autoregressive one can end early, with EOS.
+    /// One sequence a context, with its known tokens where they were; an autoregressive one can end
+    /// early, with EOS.
     pub sequences: Vec<Vec<u32>>,
     /// How often the network ran.
     pub network_evaluations: usize,

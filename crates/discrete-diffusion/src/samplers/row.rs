@@ -3,7 +3,7 @@ use std::ops::Range;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use super::{SampleError, SampleRequest};
+use super::{Context, SampleError, SampleRequest};
 use crate::TokenSampler;
 use crate::random_streams::{Stream, stream};
 
@@ -22,7 +22,7 @@ pub(super) struct Row {
 impl Row {
     /// One row a context.
     pub fn of(request: &SampleRequest) -> Vec<Self> {
-        let row = |(i, context): (usize, &super::Context)| {
+        let row = |(i, context): (usize, &Context)| {
             let index = request.first_sequence + i as u64;
             Self {
                 tokens: context.tokens().to_vec(),

@@ -106,9 +106,9 @@ pub(super) fn times(n_steps: usize) -> impl Iterator<Item = (f64, f64)> {
 
 /// How many of `n_hidden` positions each step reveals.
 ///
-/// With BOS alone known a sequence of `L` tokens has `L - 1` hidden ones. Where `n_steps` divides `L` these are
-/// the published counts, `L / n_steps` each and one less in the last step; otherwise step `i` takes
-/// `floor((i + 1)(L - 1) / n_steps) - floor(i (L - 1) / n_steps)`.
+/// With BOS alone known a sequence of `L` tokens has `L - 1` hidden ones. Where `n_steps` divides
+/// `L` these are the published counts, `L / n_steps` each and one less in the last step; otherwise
+/// step `i` takes `floor((i + 1)(L - 1) / n_steps) - floor(i (L - 1) / n_steps)`.
 ///
 /// # Reference
 /// PGM (arXiv 2505.18883), section 4, "uniform" sampling.

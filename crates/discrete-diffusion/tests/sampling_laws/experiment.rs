@@ -97,7 +97,8 @@ impl Sampler {
         self.count_n(10 * N_SEQUENCES, ONLY_BOS, tokens_at(1.0), seed)
     }
 
-    /// Sequences from a context, drawn with a token sampler. Sequences that end early have `None` behind their end.
+    /// Sequences from a context, drawn with a token sampler. Sequences that end early have `None`
+    /// behind their end.
     pub fn count_from(self, known: Known, tokens: TokenSampler, seed: u64) -> Counts {
         self.count_n(N_SEQUENCES, known, tokens, seed)
     }

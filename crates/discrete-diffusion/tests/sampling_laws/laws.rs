@@ -94,8 +94,8 @@ pub fn times(i: usize, n_steps: usize) -> (f64, f64) {
     (time(i), time(i + 1))
 }
 
-/// Between the times `t` and `s` each hidden position of a block is revealed with probability `(t - s) / t`; a last
-/// step reveals the rest.
+/// Between the times `t` and `s` each hidden position of a block is revealed with probability
+/// `(t - s) / t`; a last step reveals the rest.
 pub fn ancestral_from(start: Law, block: Range<usize>, n_steps: usize, draw: &Draw) -> Law {
     let law = (0..n_steps).fold(start, |law, i| {
         let (t, s) = times(i, n_steps);

@@ -152,8 +152,8 @@ fn the_network_runs_as_often_as_documented() {
         // One a step; steps that reveal nothing are skipped.
         let even = scheduled(Network::PgmKnown, RevealSchedule::Even, n_steps);
         assert_eq!(evaluations(even, 10), n_steps.min(SEQ_LEN - 1));
-        // Every step that finds something hidden, against those behind a change: 3 changes, the first step and
-        // the last one at most.
+        // Every step that finds something hidden, against those behind a change: 3 changes, the
+        // first step and the last one at most.
         let every_step = evaluations(published(n_steps, PredictionUse::OneStep), 1);
         let after_changes = evaluations(published(n_steps, PredictionUse::UntilChanged), 1);
         assert!(

@@ -30,8 +30,8 @@ remask-rescale. Of an autoregressive model: autoregressive.";
 
 /// Draw text from a trained model
 ///
-/// The same seed gives the same text, whatever the batch size. Text goes to stdout. Settings that are left out
-/// are those of the run's `[sampling]` table.
+/// The same seed gives the same text, whatever the batch size. Text goes to stdout. Settings that
+/// are left out are those of the run's `[sampling]` table.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct SampleArgs {

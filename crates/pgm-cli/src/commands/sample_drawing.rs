@@ -19,7 +19,7 @@ pub struct DrawingArgs {
     /// The way of drawing; which ones fit a model stands below
     #[arg(long)]
     sampler: Option<Sampler>,
-    /// Which positions are revealed first
+    /// Which positions are revealed first: entropy for sampler entropy-bound, else random, if left out
     #[arg(long)]
     order: Option<Order>,
     /// Reveal blocks of this many positions one after the other, from the left
@@ -74,21 +74,13 @@ enum Order {
 impl DrawingArgs {
     /// The settings of a run with those of the command line over them.
     pub fn settings(&self, run: &SamplingSettings) -> SamplingSettings {
-        let sampler = self.sampler.map(SamplerKind::from);
-        // A bound on the entropy is meant for the surest positions.
-        let by_entropy =
-            matches!(self.sampler, Some(Sampler::EntropyBound)).then_some(RevealOrder::Entropy);
         SamplingSettings {
             n_steps: self.steps.unwrap_or(run.n_steps),
             temperature: self.temperature.unwrap_or(run.temperature),
             top_k: self.top_k.or(run.top_k),
             top_p: self.top_p.or(run.top_p),
-            sampler: sampler.or(run.sampler),
-            order: self
-                .order
-                .map(RevealOrder::from)
-                .or(by_entropy)
-                .unwrap_or(run.order),
+            sampler: self.sampler.map(SamplerKind::from).or(run.sampler),
+            order: self.order.map(RevealOrder::from).or(run.order),
             block_length: self.block_length.or(run.block_length),
             entropy_bound: self.entropy_bound.unwrap_or(run.entropy_bound),
             remask_eta: self.remask_eta.unwrap_or(run.remask_eta),

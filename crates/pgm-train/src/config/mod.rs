@@ -220,7 +220,7 @@ mod tests {
         let settings = &config.sampling;
         assert_eq!((config.sampling.n_steps, settings.top_k), (2, Some(5)));
         assert_eq!(settings.sampler, Some(pgm_eval::SamplerKind::RemaskCap));
-        assert_eq!(settings.order, pgm_eval::RevealOrder::Margin);
+        assert_eq!(settings.order, Some(pgm_eval::RevealOrder::Margin));
         let again = ExperimentConfig::from_toml(&config.to_toml(), &[]).unwrap();
         assert_eq!(again, config);
         let unknown = with(&["sampling.top_q=0.9"]).unwrap_err().to_string();
