@@ -189,6 +189,16 @@ impl Tokenizer {
             .map_err(|source| self.failed("decode these tokens", source))
     }
 
+    /// The text of a row or of a drawn sequence: as [`Self::decode`], without a BOS in front and an EOS at the
+    /// end.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn decode_sequence(&self, tokens: &[u32]) -> Result<String, DataError> {
+        let tokens = tokens.strip_prefix(&[self.bos_id()]).unwrap_or(tokens);
+        self.decode(tokens.strip_suffix(&[self.eos_id()]).unwrap_or(tokens))
+    }
+
     /// One more than the largest id.
     pub fn vocab_size(&self) -> usize {
         self.vocab_size as usize
@@ -339,6 +349,18 @@ mod tests {
         assert!(long.len() > 2 * PIECE_BYTES);
         let expected = tiktoken.encode_with_special_tokens(&long);
         assert_eq!(GPT2.encode(&long).unwrap(), expected);
+    }
+
+    #[test]
+    fn only_the_ends_of_a_sequence_are_left_out_of_its_text() {
+        let ids = GPT2.encode("a").unwrap();
+        let (bos, eos) = (GPT2.bos_id(), GPT2.eos_id());
+        let decode = |tokens: &[u32]| GPT2.decode_sequence(tokens).unwrap();
+        assert_eq!(decode(&[&[bos][..], &ids, &[eos]].concat()), "a");
+        assert_eq!(decode(&ids), "a");
+        assert_eq!(decode(&[bos]), "");
+        let joined = [&[bos][..], &ids, &[eos], &ids].concat();
+        assert_eq!(decode(&joined), "a<|endoftext|>a");
     }
 
     #[test]

@@ -121,7 +121,7 @@ pub fn sampling_flops(config: &LanguageModelConfig, seq_len: usize, n_steps: usi
         LanguageModelConfig::Partition(config) => {
             let mut known = 1;
             let mut total = 0.0;
-            for queries in reveal_counts(seq_len.max(2), n_steps) {
+            for queries in reveal_counts(seq_len.max(2) - 1, n_steps) {
                 total += partition_step(config, &sizes, known, queries);
                 known += queries;
             }

@@ -350,7 +350,7 @@ impl<'a> Trainer<'a> {
         let texts = generated
             .sequences
             .iter()
-            .map(|sequence| tokenizer.decode(sequence))
+            .map(|sequence| tokenizer.decode_sequence(sequence))
             .collect::<Result<Vec<_>, _>>()?;
         self.observer.on_event(TrainingEvent::Sampled {
             step: state.step,

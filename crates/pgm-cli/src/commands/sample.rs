@@ -97,7 +97,7 @@ impl SampleArgs {
         drop(stage);
         let elapsed = started.elapsed();
         for (i, sequence) in generated.sequences.iter().enumerate() {
-            let text = tokenizer.decode(sequence)?;
+            let text = tokenizer.decode_sequence(sequence)?;
             if self.json {
                 println!(
                     "{}",
