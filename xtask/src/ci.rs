@@ -27,6 +27,8 @@ enum Step {
     Fmt,
     /// No lint warns
     Clippy,
+    /// The feature `cuda` compiles; needs neither a GPU nor the CUDA toolkit
+    Cuda,
     /// The docs build without warnings
     Doc,
     /// The example outside the workspace resolves; its program runs among the tests
@@ -118,6 +120,9 @@ impl Step {
                 "-D",
                 "warnings",
             ]),
+            Self::Cuda => {
+                CommandLine::cargo(["check", "--package", "pgm-cli", "--features", "cuda"])
+            }
             Self::Doc => CommandLine::cargo(["doc", "--workspace", "--no-deps"])
                 .with_variable("RUSTDOCFLAGS", "-D warnings"),
             Self::Example => CommandLine::cargo([

@@ -40,7 +40,9 @@
 //!
 //! The crate is generic over Burn's `Backend` trait: [`PartitionAttentionOps`] has a body composed
 //! of Burn's own operations for every backend, and one hand-written backward pass for
-//! `Autodiff<B, C>` that keeps a log-sum-exp per query instead of the attention weights.
+//! `Autodiff<B, C>` that keeps a log-sum-exp per query instead of the attention weights. The CPU and
+//! the CubeCL backends have bodies of their own that compute the rectangles alone: tensor cores for
+//! half precision on NVIDIA GPUs, portable kernels elsewhere.
 //!
 //! | feature | gives |
 //! | --- | --- |
@@ -51,6 +53,10 @@
 mod backends;
 mod error;
 mod functions;
+#[cfg(all(feature = "cubecl-backend", feature = "fusion"))]
+mod fusion_specs;
+#[cfg(feature = "cubecl-backend")]
+mod kernels;
 mod layout;
 mod ops;
 pub mod reference;

@@ -35,7 +35,7 @@ pub trait PartitionAttentionOps: Backend {
 
     /// Returns the output, and per query the log of the sum of exponentiated scores
     /// (`-inf` for a query without keys).
-    #[fusion(default)]
+    #[fusion(meta = crate::fusion_specs::forward)]
     fn partition_attention_forward(
         query: FloatTensor<Self>,
         key: FloatTensor<Self>,
@@ -46,7 +46,7 @@ pub trait PartitionAttentionOps: Backend {
     }
 
     /// Returns the gradients of query, key and value from what the forward pass saved.
-    #[fusion(default)]
+    #[fusion(meta = crate::fusion_specs::backward)]
     fn partition_attention_backward(
         query: FloatTensor<Self>,
         key: FloatTensor<Self>,

@@ -12,7 +12,9 @@ mod progress;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::commands::{ConvertArgs, EvalPplArgs, InfoArgs, PrepareDataArgs, SampleArgs, TrainArgs};
+use crate::commands::{
+    BenchArgs, ConvertArgs, EvalPplArgs, InfoArgs, PrepareDataArgs, SampleArgs, TrainArgs,
+};
 
 /// Tensors on the CPU come and go by the megabyte; the system's allocator hands each back to the
 /// kernel and faults its pages in again.
@@ -49,6 +51,7 @@ enum Command {
     Info(InfoArgs),
     Convert(ConvertArgs),
     PrepareData(PrepareDataArgs),
+    Bench(BenchArgs),
 }
 
 fn main() -> std::process::ExitCode {
@@ -68,6 +71,7 @@ fn main() -> std::process::ExitCode {
         Command::Info(args) => args.run(),
         Command::Convert(args) => args.run(),
         Command::PrepareData(args) => args.run(),
+        Command::Bench(args) => args.run(),
     };
     match result {
         Ok(code) => code,

@@ -62,4 +62,5 @@ pub use pgm_model::weights::WeightsChoice;
 pub use provenance::Provenance;
 pub use run_folder::{LoadedRun, RunFolder, vocabulary};
 pub use trainer::{Outcome, Trainer};
-pub use training_model::{TrainingBatch, TrainingModel};
+pub use training_model::{StepLoss, TrainingBatch, TrainingModel};
+pub use training_state::TrainingState;

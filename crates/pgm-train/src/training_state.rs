@@ -14,16 +14,22 @@ use crate::{
 };
 
 /// Everything that changes from one optimizer step to the next.
-pub(crate) struct TrainingState {
+pub struct TrainingState {
+    /// The network that is trained, with its objective.
     pub model: TrainingModel,
+    /// Adam with its moments.
     pub optimizer: ModuleOptimizer,
+    /// Averaged weights, if the run keeps some.
     pub ema: Option<ExponentialMovingAverage<LanguageModel>>,
     /// Optimizer steps done.
     pub step: usize,
 }
 
 impl TrainingState {
-    /// The state at the start of a run, or that of a checkpoint.
+    /// The state at the start of a run, or that of a checkpoint. `vocab_size` counts MASK.
+    ///
+    /// # Errors
+    /// If the checkpoint cannot be read or is of another network.
     pub fn new(
         config: &ExperimentConfig,
         vocab_size: usize,

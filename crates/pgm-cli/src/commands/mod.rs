@@ -1,3 +1,4 @@
+mod bench;
 mod config_args;
 mod convert;
 mod cost_report;
@@ -10,6 +11,7 @@ mod sample_context;
 mod sample_drawing;
 mod train;
 
+pub use bench::BenchArgs;
 pub use convert::ConvertArgs;
 pub use eval_ppl::EvalPplArgs;
 pub use info::InfoArgs;

@@ -1,0 +1,46 @@
+//! Tiles of rows from memory to shared memory, without registers in between.
+
+use cubecl::prelude::barrier::copy_async;
+use cubecl::prelude::*;
+
+use super::fragments::{Chunk, place};
+
+/// Starts copying `n_rows` rows from `first_row` to the places from `shared_row` on. Rows behind
+/// `last_row` are copies of it. All units of the cube take part.
+#[cube]
+pub(super) fn copy_rows<E: Float>(
+    tensor: &Tensor<Chunk<E>>,
+    shared: &mut Shared<[Chunk<E>]>,
+    shared_row: usize,
+    batch: usize,
+    head: usize,
+    first_row: usize,
+    last_row: usize,
+    #[comptime] n_rows: usize,
+    #[comptime] chunks: usize,
+    #[comptime] n_units: usize,
+) {
+    let base = (batch * tensor.stride(0) + head * tensor.stride(2)) / 8;
+    let row_stride = tensor.stride(1) / 8;
+    let unit = UNIT_POS_X as usize;
+    let chunk = unit % chunks;
+    #[unroll]
+    for i in 0..n_rows * chunks / n_units {
+        let row = unit / chunks + i * (n_units / chunks);
+        let from = base + min(first_row + row, last_row) * row_stride + chunk;
+        let to = place(shared_row + row, chunk, chunks);
+        copy_async(&tensor[from..from + 1], &mut shared[to..to + 1], 8u32);
+    }
+}
+
+/// Ends a group of copies.
+#[cube]
+pub(super) fn commit() {
+    gpu_asm!("cp.async.commit_group;");
+}
+
+/// Waits until at most `n_pending` groups of this unit's copies are under way.
+#[cube]
+pub(super) fn wait(#[comptime] n_pending: usize) {
+    gpu_asm!("cp.async.wait_group {n};", n = const n_pending);
+}

@@ -1,0 +1,84 @@
+//! `pgm bench`: how fast a device is at what this project does.
+
+mod attention;
+mod sample;
+mod timing;
+mod train;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use attention::AttentionArgs;
+use sample::SampleBenchArgs;
+use train::TrainBenchArgs;
+
+const AFTER_HELP: &str = "\
+Examples:
+  pgm bench attention --json attention.json
+  pgm bench train --config configs/owt-pgm-8-8.toml --json train.json
+  pgm bench sample --config configs/owt-pgm-8-8.toml --batch-size 32 --steps 128
+
+Networks are random, and so are the tokens: speed does not depend on what was learned. The device is
+waited for inside the timed part. Times are medians with quartiles.";
+
+/// Measure attention, training steps and sampling on a device
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct BenchArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    Attention(AttentionArgs),
+    Train(TrainBenchArgs),
+    Sample(SampleBenchArgs),
+}
+
+impl BenchArgs {
+    pub fn run(self) -> Result<ExitCode> {
+        match self.what {
+            What::Attention(args) => args.run(),
+            What::Train(args) => args.run(),
+            What::Sample(args) => args.run(),
+        }
+    }
+}
+
+/// What a file with results says besides the results.
+#[derive(Debug, Serialize)]
+struct Report<'a, T> {
+    benchmark: &'static str,
+    version: &'static str,
+    commit: &'static str,
+    device: &'a str,
+    results: &'a [T],
+}
+
+/// Writes results where the user wants them.
+fn write_json<T: Serialize>(
+    path: Option<&Path>,
+    benchmark: &'static str,
+    device: &str,
+    results: &[T],
+) -> Result<()> {
+    let Some(path) = path else {
+        return Ok(());
+    };
+    let report = Report {
+        benchmark,
+        version: env!("CARGO_PKG_VERSION"),
+        commit: env!("PGM_COMMIT"),
+        device,
+        results,
+    };
+    let text = serde_json::to_string_pretty(&report)? + "\n";
+    std::fs::write(path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
+    eprintln!("written to {}", path.display());
+    Ok(())
+}

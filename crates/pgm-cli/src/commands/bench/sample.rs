@@ -1,0 +1,118 @@
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use clap::Args;
+use pgm_eval::{Context, Generator};
+use pgm_train::TrainingState;
+use serde::Serialize;
+
+use super::timing::Timing;
+use super::write_json;
+use crate::commands::config_args::ConfigArgs;
+use crate::commands::sample_drawing::DrawingArgs;
+use crate::device::{self, Backend};
+use crate::format;
+
+/// Sampling from nothing, start to end
+#[derive(Debug, Args)]
+pub struct SampleBenchArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
+    drawing: DrawingArgs,
+    /// Sequences drawn at once; several are measured one by one
+    #[arg(long, value_delimiter = ',', default_value = "32,1")]
+    batch_size: Vec<usize>,
+    /// Token ids, MASK included
+    #[arg(long, default_value_t = 50258)]
+    vocab_size: usize,
+    /// Batches that count, after one that does not
+    #[arg(long, default_value_t = 3)]
+    n: usize,
+    /// Write the results to a file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// What to compute on [default: the fastest in this binary]
+    #[arg(long)]
+    backend: Option<Backend>,
+}
+
+#[derive(Debug, Serialize)]
+struct SampleResult {
+    name: String,
+    objective: &'static str,
+    sampler: &'static str,
+    batch: usize,
+    length: usize,
+    steps: usize,
+    network_evaluations: usize,
+    first_batch_seconds: f64,
+    timing: Timing,
+    tokens_per_second: f64,
+}
+
+impl SampleBenchArgs {
+    pub fn run(self) -> Result<ExitCode> {
+        ensure!(self.n > 0, "--n must be 1 or more");
+        let config = self.config.load()?;
+        let device = device::open(self.backend)?;
+        let name = format!("{device:?}");
+        let mask_token = self.vocab_size - 1;
+        let state = TrainingState::new(&config, self.vocab_size, mask_token, None, &device)?;
+        let network = state.evaluation_network();
+        let length = config.data.seq_len;
+        let settings = self.drawing.settings(&config.sampling);
+        settings.check()?;
+        let mut results = Vec::new();
+        for &batch in &self.batch_size {
+            let contexts = vec![Context::new(length, 0); batch];
+            let mut seconds = Vec::new();
+            let mut last = None;
+            for seed in 0..=self.n as u64 {
+                let generator = Generator {
+                    settings: settings.clone(),
+                    batch_size: batch,
+                    seed,
+                    mask_token: mask_token as u32,
+                    eos_token: None,
+                };
+                let started = Instant::now();
+                last = Some(generator.generate(&network, &contexts, &device, &mut |_, _| true)?);
+                seconds.push(started.elapsed().as_secs_f64());
+                eprintln!(
+                    "batch {batch}, draw {seed}: {:.3} s",
+                    seconds[seconds.len() - 1]
+                );
+            }
+            let drawn = last.expect("one batch or more was drawn");
+            let timing = Timing::of(seconds[1..].to_vec(), 1);
+            let result = SampleResult {
+                name: config.name.clone(),
+                objective: config.objective.kind.name(),
+                sampler: drawn.sampler.name(),
+                batch,
+                length,
+                steps: settings.n_steps,
+                network_evaluations: drawn.network_evaluations,
+                first_batch_seconds: seconds[0],
+                timing,
+                tokens_per_second: (batch * (length - 1)) as f64 / timing.median_seconds,
+            };
+            println!(
+                "{} ({}), sampler {}, batch {batch}, {} steps: {:.3} s, {} tokens/s; first {:.1} s",
+                result.name,
+                result.objective,
+                result.sampler,
+                result.steps,
+                timing.median_seconds,
+                format::short(result.tokens_per_second),
+                result.first_batch_seconds,
+            );
+            results.push(result);
+            write_json(self.json.as_deref(), "sample", &name, &results)?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

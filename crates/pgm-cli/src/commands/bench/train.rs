@@ -1,0 +1,114 @@
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use burn::module::Module;
+use clap::Args;
+use pgm_data::TokenBatch;
+use pgm_train::TrainingState;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+
+use super::timing::{Timing, wait};
+use super::write_json;
+use crate::commands::config_args::ConfigArgs;
+use crate::device::{self, Backend};
+use crate::format;
+
+/// Whole training steps: forward, backward, clipping, optimizer, averaged weights
+#[derive(Debug, Args)]
+pub struct TrainBenchArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Sequences a step [default: the configuration's]
+    #[arg(long)]
+    batch_size: Option<usize>,
+    /// Token ids, MASK included
+    #[arg(long, default_value_t = 50258)]
+    vocab_size: usize,
+    /// Steps that count, after two that do not
+    #[arg(long, default_value_t = 10)]
+    n: usize,
+    /// Write the results to a file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// What to compute on [default: the fastest in this binary]
+    #[arg(long)]
+    backend: Option<Backend>,
+}
+
+#[derive(Debug, Serialize)]
+struct TrainResult {
+    name: String,
+    objective: &'static str,
+    parameters: usize,
+    batch: usize,
+    length: usize,
+    first_step_seconds: f64,
+    timing: Timing,
+    tokens_per_second: f64,
+    losses: Vec<f32>,
+}
+
+impl TrainBenchArgs {
+    pub fn run(self) -> Result<ExitCode> {
+        ensure!(self.n > 0, "--n must be 1 or more");
+        let mut config = self.config.load()?;
+        if let Some(batch_size) = self.batch_size {
+            config.training.batch_size = batch_size;
+        }
+        let device = device::open(self.backend)?;
+        let name = format!("{device:?}");
+        let mask_token = self.vocab_size - 1;
+        let mut state = TrainingState::new(&config, self.vocab_size, mask_token, None, &device)?;
+        let length = config.data.seq_len;
+        let batch_size = config.training.batch_size;
+        let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
+        let n_tokens = batch_size * length;
+        let batch = TokenBatch {
+            tokens: (0..n_tokens)
+                .map(|_| rng.random_range(0..mask_token as u32))
+                .collect(),
+            valid: vec![true; n_tokens],
+            batch_size,
+            seq_len: length,
+        };
+        let mut seconds = Vec::new();
+        let mut losses = Vec::new();
+        for step in 0..self.n + 2 {
+            let started = Instant::now();
+            let (loss, _) = state.advance(&config, &batch, &device);
+            wait(&device)?;
+            seconds.push(started.elapsed().as_secs_f64());
+            losses.push(loss.into_scalar::<f32>());
+            eprintln!(
+                "step {step}: {:.3} s, loss {:.4}",
+                seconds[step], losses[step]
+            );
+        }
+        let timing = Timing::of(seconds[2..].to_vec(), 1);
+        let result = TrainResult {
+            name: config.name.clone(),
+            objective: config.objective.kind.name(),
+            parameters: state.model.network.num_params(),
+            batch: batch_size,
+            length,
+            first_step_seconds: seconds[0],
+            timing,
+            tokens_per_second: n_tokens as f64 / timing.median_seconds,
+            losses,
+        };
+        println!(
+            "{} ({}): {:.1} ms a step, {} tokens/s, first step {:.1} s",
+            result.name,
+            result.objective,
+            timing.median_seconds * 1e3,
+            format::short(result.tokens_per_second),
+            result.first_step_seconds,
+        );
+        write_json(self.json.as_deref(), "train", &name, &[result])?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
