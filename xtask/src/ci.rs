@@ -194,6 +194,7 @@ mod tests {
             [
                 "fmt: cargo fmt --all --check".to_owned(),
                 "clippy: cargo clippy --workspace --all-targets -- -D warnings".to_owned(),
+                "cuda: cargo check --package pgm-cli --features cuda".to_owned(),
                 "doc: RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps".to_owned(),
                 "example: cargo tree --depth 0 --manifest-path examples/embed-pgm/Cargo.toml"
                     .to_owned(),

@@ -65,7 +65,6 @@ fn forward_kernel<E: Float, I: Numeric>(
             queries.push(load_left::<E>(&keys, plane_row + 16 * half, step, chunks));
         }
     }
-    sync_cube();
 
     let mut accumulated = zero_tiles(comptime![halves * chunks]);
     // Of the four rows of a lane.
@@ -89,6 +88,8 @@ fn forward_kernel<E: Float, I: Numeric>(
                 segment.query_start < first_own + plane_rows && segment.query_end > first_own;
             let cuts_rows =
                 segment.query_start > first_own || segment.query_end < first_own + plane_rows;
+            // The tile before may still be read.
+            sync_cube();
             copy_rows(
                 key,
                 &mut keys,
@@ -117,6 +118,9 @@ fn forward_kernel<E: Float, I: Numeric>(
             for tile in 0..n_tiles {
                 let first_key = segment.key_start + tile * KEYS;
                 let stage = (tile % 2) * KEYS;
+                wait(0usize);
+                // The tile is there for all units, and none reads the one before any more.
+                sync_cube();
                 if tile + 1 < n_tiles {
                     let next = KEYS - stage;
                     copy_rows(
@@ -145,8 +149,6 @@ fn forward_kernel<E: Float, I: Numeric>(
                     );
                 }
                 commit();
-                wait(1usize);
-                sync_cube();
                 if works {
                     let mut scores = zero_tiles(comptime![halves * (KEYS / 8)]);
                     #[unroll]
@@ -257,7 +259,6 @@ fn forward_kernel<E: Float, I: Numeric>(
                         }
                     }
                 }
-                sync_cube();
             }
         }
     }

@@ -64,9 +64,40 @@ fn has_tensor_cores(query: &CubeTensor) -> bool {
     features.copy_async && features.matmul.mma.contains(&mma)
 }
 
-/// Rows of a step of the backward kernels, as far as registers suffice.
-fn backward_rows(sizes: &Sizes) -> usize {
-    if sizes.head_dim <= 64 { 64 } else { 32 }
+/// How a backward kernel divides its work, as far as registers suffice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Tiling {
+    /// Tiles of 16 rows that a plane owns: with two, shared memory is read half as often.
+    halves: usize,
+    /// Rows in shared memory at a time, besides as many that are on their way.
+    rows: usize,
+    /// Rows of them that are worked on at once.
+    part: usize,
+}
+
+impl Tiling {
+    fn of_query_grad(head_dim: usize) -> Self {
+        let (halves, rows, part) = if head_dim <= 64 {
+            (2, 64, 32)
+        } else {
+            (1, 32, 32)
+        };
+        Self { halves, rows, part }
+    }
+
+    fn of_key_value_grad(head_dim: usize) -> Self {
+        let (halves, rows, part) = if head_dim <= 64 {
+            (2, 64, 16)
+        } else {
+            (1, 32, 32)
+        };
+        Self { halves, rows, part }
+    }
+
+    /// Units of a cube that owns `n_rows` rows.
+    fn n_units(&self, n_rows: usize) -> u32 {
+        (n_rows / (16 * self.halves) * 32) as u32
+    }
 }
 
 fn dtypes(query: &CubeTensor, segments: &CubeTensor) -> [ElemType; 2] {

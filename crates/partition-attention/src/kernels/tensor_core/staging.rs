@@ -33,6 +33,26 @@ pub(super) fn copy_rows<E: Float>(
     }
 }
 
+/// Starts copying one number a row, of `n_rows` rows from `first_row`; rows behind `last_row` get the
+/// number of that row. The first `n_rows` units of the cube take part.
+#[cube]
+pub(super) fn copy_row_sums(
+    sums: &Tensor<f32>,
+    shared: &mut Shared<[f32]>,
+    shared_row: usize,
+    base: usize,
+    first_row: usize,
+    last_row: usize,
+    #[comptime] n_rows: usize,
+) {
+    let unit = UNIT_POS_X as usize;
+    if unit < n_rows {
+        let from = base + min(first_row + unit, last_row);
+        let to = shared_row + unit;
+        copy_async(&sums[from..from + 1], &mut shared[to..to + 1], 1u32);
+    }
+}
+
 /// Ends a group of copies.
 #[cube]
 pub(super) fn commit() {
