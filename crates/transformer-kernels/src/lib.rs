@@ -22,8 +22,12 @@
 mod backends;
 #[cfg(feature = "flex")]
 pub mod cpu_math;
+#[cfg(feature = "cuda")]
+mod cublas;
 mod functions;
+#[cfg(all(feature = "cubecl-backend", feature = "fusion"))]
+mod fusion_specs;
 mod ops;
 
-pub use functions::tanh_gelu;
+pub use functions::{matrix_product, tanh_gelu};
 pub use ops::TransformerOps;

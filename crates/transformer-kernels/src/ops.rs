@@ -27,6 +27,21 @@ pub trait TransformerOps: Backend {
     ) -> FloatTensor<Self> {
         composed_tanh_gelu_backward::<Self>(input, output_grad)
     }
+
+    /// The differentiable entry: see [`matrix_product`](crate::matrix_product).
+    #[fusion(default)]
+    fn matrix_product(left: FloatTensor<Self>, right: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::matrix_product_forward(left, right)
+    }
+
+    /// `[m, k]` times `[k, n]`, both of one number format, whatever their strides.
+    #[fusion(meta = crate::fusion_specs::matrix_product)]
+    fn matrix_product_forward(
+        left: FloatTensor<Self>,
+        right: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        Self::float_matmul(left, right)
+    }
 }
 
 /// The body of [`TransformerOps::tanh_gelu`] for any backend.

@@ -2,7 +2,7 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 
-use super::zero_linear;
+use super::{apply_to_rows, zero_linear};
 
 /// Shift, scale and gate of one residual branch, each `[batch or 1, 1, d_model]`.
 #[derive(Debug, Clone)]
@@ -51,7 +51,7 @@ impl AdaLayerNorm {
     /// # Reference
     /// DiT (arXiv 2212.09748), "adaLN-Zero".
     pub fn forward(&self, conditioning: Tensor<2>) -> (Modulation, Modulation) {
-        let all = self.linear.forward(conditioning).unsqueeze_dim::<3>(1);
+        let all = apply_to_rows(&self.linear, conditioning).unsqueeze_dim::<3>(1);
         let d_model = all.dims()[2] / 6;
         let part = |i: usize| all.clone().narrow(2, i * d_model, d_model);
         let modulation = |first: usize| Modulation {

@@ -13,6 +13,7 @@ pub use sigma_embedding::SigmaEmbedding;
 
 use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
+use transformer_kernels::matrix_product;
 
 /// Layer normalisation with a weight and no bias.
 pub(crate) fn layer_norm(d_model: usize, device: &Device) -> LayerNorm {
@@ -36,9 +37,18 @@ pub(crate) fn zero_linear(d_input: usize, d_output: usize, device: &Device) -> L
 /// Applies a linear layer to all tokens in one matrix product, which is faster than one a sequence.
 pub(crate) fn apply(linear: &Linear, input: Tensor<3>) -> Tensor<3> {
     let [batch, seq_len, d_input] = input.dims();
-    let output = linear.forward(input.reshape([batch * seq_len, d_input]));
+    let output = apply_to_rows(linear, input.reshape([batch * seq_len, d_input]));
     let d_output = output.dims()[1];
     output.reshape([batch, seq_len, d_output])
+}
+
+/// Applies a linear layer to the rows of a matrix.
+pub(crate) fn apply_to_rows(linear: &Linear, input: Tensor<2>) -> Tensor<2> {
+    let output = matrix_product(input, linear.weight.val());
+    match &linear.bias {
+        Some(bias) => output + bias.val().unsqueeze(),
+        None => output,
+    }
 }
 
 /// Cuts a packed projection `[batch, seq, N * d_model]` into `N` tensors

@@ -2,7 +2,7 @@ use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
 use burn::tensor::{Device, Tensor};
 
-use super::{apply, layer_norm, zero_linear};
+use super::{apply, apply_to_rows, layer_norm, zero_linear};
 
 /// The last norm, its modulation, and the projection to the vocabulary.
 #[derive(Module, Debug)]
@@ -26,10 +26,7 @@ impl OutputLayer {
     /// - conditioning: `[batch or 1, cond_dim]`
     /// - output: `[batch, seq, vocab_size]`
     pub fn forward(&self, hidden: Tensor<3>, conditioning: Tensor<2>) -> Tensor<3> {
-        let modulation = self
-            .ada_layer_norm
-            .forward(conditioning)
-            .unsqueeze_dim::<3>(1);
+        let modulation = apply_to_rows(&self.ada_layer_norm, conditioning).unsqueeze_dim::<3>(1);
         let d_model = hidden.dims()[2];
         let shift = modulation.clone().narrow(2, 0, d_model);
         let scale = modulation.narrow(2, d_model, d_model);

@@ -3,6 +3,8 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::silu;
 use burn::tensor::{Device, Tensor, TensorData};
 
+use super::apply_to_rows;
+
 const N_FREQUENCIES: usize = 128;
 
 /// Maps the noise level to the conditioning vector of the network.
@@ -41,6 +43,6 @@ impl SigmaEmbedding {
         let frequencies = Tensor::<2>::from_data(frequencies, &sigma.device());
         let angles = sigma.unsqueeze_dim::<2>(1) * frequencies;
         let sinusoid = Tensor::cat(vec![angles.clone().cos(), angles.sin()], 1);
-        self.down.forward(silu(self.up.forward(sinusoid)))
+        apply_to_rows(&self.down, silu(apply_to_rows(&self.up, sinusoid)))
     }
 }

@@ -3,7 +3,7 @@ use burn_autodiff::{
     Autodiff,
     checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
     grads::Gradients,
-    ops::{Backward, Ops, OpsKind, unary},
+    ops::{Backward, Ops, OpsKind, binary, unary},
 };
 
 use crate::TransformerOps;
@@ -17,6 +17,39 @@ impl<B: TransformerOps, C: CheckpointStrategy> TransformerOps for Autodiff<B, C>
             OpsKind::Tracked(prep) => prep.finish(input, output),
             OpsKind::UnTracked(prep) => prep.finish(output),
         }
+    }
+
+    fn matrix_product(left: FloatTensor<Self>, right: FloatTensor<Self>) -> FloatTensor<Self> {
+        let nodes = [left.node(), right.node()];
+        let [left, right] = [left, right].map(|matrix| matrix.into_primitive());
+        let product = B::matrix_product_forward(left.clone(), right.clone());
+        match MatrixProduct.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((left, right), product),
+            OpsKind::UnTracked(prep) => prep.finish(product),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct MatrixProduct;
+
+impl<B: TransformerOps> Backward<B, 2> for MatrixProduct {
+    type State = (FloatTensor<B>, FloatTensor<B>);
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 2>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
+        let (left, right) = ops.state;
+        binary::<B, _, _>(
+            ops.parents,
+            ops.node,
+            grads,
+            |grad| B::matrix_product_forward(grad, B::float_transpose(right)),
+            |grad| B::matrix_product_forward(B::float_transpose(left), grad),
+        );
     }
 }
 

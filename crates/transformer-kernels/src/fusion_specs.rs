@@ -1,0 +1,13 @@
+//! Shapes and types of outputs, for backends that record operations before they run them.
+
+use burn::backend::fusion::custom::TensorSpec;
+use burn::tensor::Shape;
+
+/// Of a product of two matrices.
+pub(crate) fn matrix_product(left: &TensorSpec, right: &TensorSpec) -> TensorSpec {
+    let [n_rows, _] = left.shape.dims();
+    let [_, n_columns] = right.shape.dims();
+    let mut product = left.clone();
+    product.shape = Shape::from([n_rows, n_columns]);
+    product
+}

@@ -1,0 +1,209 @@
+//! Products of matrices on every backend that is compiled in, against loops in float64.
+#![allow(missing_docs)]
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use transformer_kernels::matrix_product;
+
+fn devices() -> Vec<Device> {
+    vec![
+        #[cfg(feature = "flex")]
+        Device::flex(),
+        #[cfg(feature = "wgpu")]
+        Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
+        #[cfg(feature = "cuda")]
+        Device::cuda(0usize),
+    ]
+}
+
+/// Numbers between -1 and 1 that look random.
+fn numbers(n: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    (0..n)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        })
+        .collect()
+}
+
+fn matrix(values: &[f32], shape: [usize; 2], device: &Device) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(values.to_vec(), shape), device)
+}
+
+fn transposed(values: &[f32], [n_rows, n_columns]: [usize; 2]) -> Vec<f32> {
+    (0..n_rows * n_columns)
+        .map(|i| values[i % n_rows * n_columns + i / n_rows])
+        .collect()
+}
+
+/// `[m, k] x [k, n]` in float64.
+fn expected(left: &[f32], right: &[f32], [m, k, n]: [usize; 3]) -> Vec<f64> {
+    (0..m * n)
+        .map(|i| {
+            let (row, column) = (i / n, i % n);
+            (0..k)
+                .map(|j| f64::from(left[row * k + j]) * f64::from(right[j * n + column]))
+                .sum()
+        })
+        .collect()
+}
+
+/// The error's norm over that of what is expected.
+fn error(found: Tensor<2>, expected: &[f64]) -> f64 {
+    let found = found.cast(DType::F32).into_data().convert::<f32>();
+    let found = found.as_slice::<f32>().expect("float32");
+    assert_eq!(found.len(), expected.len());
+    let square = |x: f64| x * x;
+    let distance: f64 = found
+        .iter()
+        .zip(expected)
+        .map(|(&a, &b)| square(f64::from(a) - b))
+        .sum();
+    let norm: f64 = expected.iter().map(|&b| square(b)).sum();
+    (distance / norm).sqrt()
+}
+
+const SIZES: [[usize; 3]; 5] = [
+    [1, 1, 1],
+    [1, 7, 5],
+    [33, 17, 9],
+    [64, 128, 96],
+    [130, 65, 1],
+];
+
+#[test]
+fn products_agree_with_float64_however_the_matrices_lie() {
+    for device in devices() {
+        for (seed, sizes) in SIZES.into_iter().enumerate() {
+            let [m, k, n] = sizes;
+            let left = numbers(m * k, 2 * seed as u64 + 1);
+            let right = numbers(k * n, 2 * seed as u64 + 2);
+            let expected = expected(&left, &right, sizes);
+            for is_left_transposed in [false, true] {
+                for is_right_transposed in [false, true] {
+                    let left = match is_left_transposed {
+                        false => matrix(&left, [m, k], &device),
+                        true => matrix(&transposed(&left, [m, k]), [k, m], &device).transpose(),
+                    };
+                    let right = match is_right_transposed {
+                        false => matrix(&right, [k, n], &device),
+                        true => matrix(&transposed(&right, [k, n]), [n, k], &device).transpose(),
+                    };
+                    for (dtype, tolerance) in [(DType::F32, 2e-6), (DType::BF16, 1e-2)] {
+                        let (left, right) = (left.clone().cast(dtype), right.clone().cast(dtype));
+                        let error = error(matrix_product(left, right), &expected);
+                        assert!(
+                            error < tolerance,
+                            "{device:?} {sizes:?} {dtype:?} {is_left_transposed} {is_right_transposed}: {error:e}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn parts_of_a_matrix_are_read_where_they_lie() {
+    for device in devices() {
+        let (left, right) = (numbers(20 * 24, 1), numbers(16 * 40, 2));
+        let part = |values: &[f32], width: usize, from: usize, n: usize| -> Vec<f32> {
+            values
+                .chunks(width)
+                .flat_map(|row| row[from..from + n].to_vec())
+                .collect()
+        };
+        let expected = expected(
+            &part(&left, 24, 5, 16),
+            &part(&right, 40, 8, 30),
+            [20, 16, 30],
+        );
+        let found = matrix_product(
+            matrix(&left, [20, 24], &device).narrow(1, 5, 16),
+            matrix(&right, [16, 40], &device).narrow(1, 8, 30),
+        );
+        assert!(error(found, &expected) < 2e-6, "{device:?}");
+    }
+}
+
+#[cfg(feature = "autodiff")]
+#[test]
+fn gradients_are_products_with_the_transposed_matrices() {
+    let sizes @ [m, k, n] = [12, 20, 28];
+    let (left, right, weights) = (numbers(m * k, 3), numbers(k * n, 4), numbers(m * n, 5));
+    let left_grad = expected(&weights, &transposed(&right, [k, n]), [m, n, k]);
+    let right_grad = expected(&transposed(&left, [m, k]), &weights, [k, m, n]);
+    let product = expected(&left, &right, sizes);
+    for device in devices() {
+        let device = device.autodiff();
+        let left = matrix(&left, [m, k], &device).require_grad();
+        let right = matrix(&right, [k, n], &device).require_grad();
+        let found = matrix_product(left.clone(), right.clone());
+        assert!(error(found.clone().inner(), &product) < 2e-6);
+        let gradients = (found * matrix(&weights, [m, n], &device)).sum().backward();
+        let found = [&left, &right].map(|input| input.grad(&gradients).expect("it is tracked"));
+        for (found, expected) in found.into_iter().zip([&left_grad, &right_grad]) {
+            assert!(error(found, expected) < 2e-6, "{device:?}");
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "a matrix with 3 columns cannot be multiplied with one of 4 rows")]
+fn other_inner_sizes_are_refused_with_the_numbers() {
+    let device = devices().remove(0);
+    matrix_product(
+        matrix(&numbers(6, 1), [2, 3], &device),
+        matrix(&numbers(8, 2), [4, 2], &device),
+    );
+}
+
+/// Chains of products with element-wise kernels between them, in small whole numbers, so that any
+/// kernel that runs before its input is there gives another result; outputs are dropped at once and
+/// their memory is used again.
+#[test]
+fn products_and_kernels_run_in_order() {
+    const SIZE: usize = 256;
+    // A permutation of the columns.
+    let mut shift = vec![0.0f32; SIZE * SIZE];
+    for row in 0..SIZE {
+        shift[row * SIZE + (row + 1) % SIZE] = 1.0;
+    }
+    let start: Vec<f32> = (0..SIZE * SIZE).map(|i| (i % 7) as f32).collect();
+    let n_products = 100;
+    let chain = |device: &Device| {
+        let shift = matrix(&shift, [SIZE, SIZE], device).cast(DType::BF16);
+        let mut state = matrix(&start, [SIZE, SIZE], device).cast(DType::BF16);
+        for step in 0..n_products {
+            let _dropped = matrix_product(shift.clone(), state.clone()).mul_scalar(3.0);
+            // Whole numbers up to 12 stay exact in bfloat16.
+            state = matrix_product(state, shift.clone());
+            state = if step % 2 == 0 {
+                state.add_scalar(5.0)
+            } else {
+                state.sub_scalar(5.0)
+            };
+        }
+        state.cast(DType::F32).into_data().convert::<f32>()
+    };
+    let expected: Vec<f32> = (0..SIZE * SIZE)
+        .map(|i| {
+            let (row, column) = (i / SIZE, i % SIZE);
+            start[row * SIZE + (column + SIZE - n_products % SIZE) % SIZE]
+        })
+        .collect();
+    for device in devices() {
+        std::thread::scope(|scope| {
+            let chains = [0; 3].map(|_| scope.spawn(|| chain(&device)));
+            for chain in chains {
+                let found = chain.join().expect("a chain does not panic");
+                assert!(
+                    found.as_slice::<f32>().expect("float32") == expected,
+                    "{device:?}: a kernel ran out of order"
+                );
+            }
+        });
+    }
+}
