@@ -57,6 +57,7 @@
 
 mod atomic_file;
 mod batch_prefetcher;
+mod bpe_tables;
 mod bpe_training;
 mod byte_level;
 mod checksum;
@@ -91,6 +92,7 @@ mod zstd_reader;
 
 pub use atomic_file::write_file;
 pub use batch_prefetcher::BatchPrefetcher;
+pub use bpe_tables::{BpeTables, WordSplit};
 pub use corpus::Corpus;
 pub use document_split::DocumentSplit;
 pub use error::DataError;

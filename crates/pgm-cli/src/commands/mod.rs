@@ -1,6 +1,7 @@
 mod config_args;
 mod convert;
 mod cost_report;
+mod eval_genppl;
 mod eval_ppl;
 mod info;
 mod prepare_data;
@@ -11,6 +12,7 @@ mod sample_drawing;
 mod train;
 
 pub use convert::ConvertArgs;
+pub use eval_genppl::EvalGenpplArgs;
 pub use eval_ppl::EvalPplArgs;
 pub use info::InfoArgs;
 pub use prepare_data::PrepareDataArgs;
