@@ -81,19 +81,16 @@ impl SampleSource for ModelSamples<'_> {
     }
 }
 
-/// The text of tokens, in which the tokens for beginning and end are spelled as the judge's.
+/// The text of a sequence, in which BOS in front and EOS anywhere are spelled as the judge's.
 fn in_words_of(judge: &Tokenizer, own: &Tokenizer, tokens: &[u32]) -> Result<String, EvalError> {
-    let mut text = own.decode(tokens)?;
-    for (own_id, judge_id) in [
-        (own.bos_id(), judge.bos_id()),
-        (own.eos_id(), judge.eos_id()),
-    ] {
-        let (own_name, judge_name) = (own.decode(&[own_id])?, judge.decode(&[judge_id])?);
-        if own_name != judge_name {
-            text = text.replace(&own_name, &judge_name);
-        }
-    }
-    Ok(text)
+    let spelled = |tokenizer: &Tokenizer, token| tokenizer.decode(&[token]);
+    let (bos, rest) = match tokens.strip_prefix(&[own.bos_id()]) {
+        Some(rest) => (spelled(judge, judge.bos_id())?, rest),
+        None => (String::new(), tokens),
+    };
+    let own_eos = spelled(own, own.eos_id())?;
+    let judge_eos = spelled(judge, judge.eos_id())?;
+    Ok(bos + &own.decode(rest)?.replace(&own_eos, &judge_eos))
 }
 
 /// Samples from a file.
@@ -177,7 +174,11 @@ struct SampleLine {
 
 #[cfg(test)]
 mod tests {
+    use pgm_data::{BpeTables, WordSplit};
+    use pgm_model::{LanguageModelConfig, PartitionTransformerConfig};
+
     use super::*;
+    use crate::SamplingSettings;
 
     fn read(name: &str, content: &str) -> Result<TextSamples, EvalError> {
         let folder = tempfile::tempdir().unwrap();
@@ -215,5 +216,83 @@ mod tests {
         );
         let error = TextSamples::read(Path::new("absent.txt")).unwrap_err();
         assert!(error.to_string().starts_with("`absent.txt`: "), "{error}");
+    }
+
+    /// A network that predicts all tokens alike, and what draws from it.
+    fn with_model(batch_size: usize, check: impl FnOnce(&mut ModelSamples, &Tokenizer)) {
+        let device = Device::flex();
+        let text = include_str!("samples.rs").to_owned();
+        let tokenizer = Tokenizer::train_bpe([text].into_iter(), 300).unwrap();
+        let model = LanguageModelConfig::Partition(PartitionTransformerConfig {
+            vocab_size: 301,
+            d_model: 8,
+            n_heads: 2,
+            n_encoder_blocks: 1,
+            n_decoder_blocks: 1,
+            ..Default::default()
+        });
+        let generator = Generator {
+            settings: SamplingSettings {
+                n_steps: 4,
+                ..Default::default()
+            },
+            batch_size,
+            seed: 3,
+            mask_token: 300,
+            eos_token: None,
+        };
+        let mut samples = ModelSamples {
+            generator: &generator,
+            model: &model.init(&device),
+            tokenizer: &tokenizer,
+            seq_len: 12,
+            device: &device,
+        };
+        check(&mut samples, &tokenizer);
+    }
+
+    #[test]
+    fn a_sample_depends_on_its_number_alone() {
+        let draw = |batch_size, parts: &[Range<usize>]| {
+            let mut drawn = Vec::new();
+            with_model(batch_size, |samples, tokenizer| {
+                for part in parts {
+                    drawn.extend(samples.draw(part.clone(), tokenizer).unwrap());
+                }
+            });
+            assert!(drawn.iter().all(|sample| sample.network_evaluations == 4));
+            drawn
+                .into_iter()
+                .map(|s| (s.text, s.tokens))
+                .collect::<Vec<_>>()
+        };
+        let together = draw(5, &[0..5]);
+        assert_eq!(together, draw(2, &[0..5]));
+        assert_eq!(together, draw(3, &[0..3, 3..4, 4..5]));
+        assert_ne!(together[0], together[1]);
+        assert_eq!(together[0].1.as_ref().map(Vec::len), Some(12));
+    }
+
+    #[test]
+    fn beginnings_and_ends_are_spelled_as_the_judge_does() {
+        with_model(1, |samples, own| {
+            // A judge with other names for them.
+            let tables = BpeTables {
+                tokens: ["<s>", "</s>", "a"].map(str::to_owned).to_vec(),
+                merges: Vec::new(),
+                special: vec![0, 1],
+                words: WordSplit::Gpt2,
+            };
+            let judge = Tokenizer::from_bpe_tables("judge", &tables).unwrap();
+            let a = own.encode("a").unwrap();
+            let tokens = [&[own.bos_id()][..], &a, &[own.eos_id()]].concat();
+            // Beginning and end are one token here and two there.
+            assert_eq!(in_words_of(&judge, own, &tokens).unwrap(), "<s>a</s>");
+            assert_eq!(
+                in_words_of(own, own, &tokens).unwrap(),
+                "<|endoftext|>a<|endoftext|>"
+            );
+            assert_eq!(samples.tokenizer.bos_id(), own.bos_id());
+        });
     }
 }

@@ -1,0 +1,132 @@
+//! `pgm eval-genppl` with a tiny judge.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn pgm(folder: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_pgm"))
+        .arg("eval-genppl")
+        .args(args)
+        .current_dir(folder)
+        .output()
+        .expect("pgm starts")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A folder with a judge and texts.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pgm-model/tests/golden/judges");
+    let judge = folder.path().join("judge");
+    std::fs::create_dir(&judge).unwrap();
+    for file in ["config.json", "model.safetensors"] {
+        std::fs::copy(golden.join("llama").join(file), judge.join(file)).unwrap();
+    }
+    let text = include_str!("eval_genppl.rs").to_owned();
+    let tokenizer = pgm_data::Tokenizer::train_bpe([text].into_iter(), 300).unwrap();
+    tokenizer.save(judge.join("tokenizer.json")).unwrap();
+    let texts: String = (0..9)
+        .map(|i| format!("{{\"text\": \"{} text\"}}\n", "one ".repeat(i + 1)))
+        .collect();
+    std::fs::write(folder.path().join("texts.jsonl"), texts).unwrap();
+    folder
+}
+
+const COMMON: [&str; 6] = [
+    "--judge",
+    "judge",
+    "--samples",
+    "texts.jsonl",
+    "--max-length",
+    "40",
+];
+
+fn report(folder: &Path, args: &[&str]) -> serde_json::Value {
+    let args = [&COMMON[..], &["--json", "report.json"], args].concat();
+    let output = pgm(folder, &args);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        table.contains("| generative perplexity | unigram entropy (nats) |"),
+        "{table}"
+    );
+    let text = std::fs::read_to_string(folder.join("report.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let report = json["evaluations"][0]["report"].clone();
+    assert!(report["unigram_entropy"]["value"].as_f64().unwrap() > 0.5);
+    report
+}
+
+#[test]
+fn an_evaluation_goes_on_where_it_was_and_gives_the_same_numbers() {
+    let whole = folder();
+    let expected = report(whole.path(), &["--batch-size", "4"]);
+    let parts = folder();
+    assert_eq!(report(parts.path(), &["--n", "2"])["n_samples"], 2);
+    let results: Vec<_> = std::fs::read_dir(parts.path().join("generative"))
+        .unwrap()
+        .collect();
+    let results = results[0].as_ref().unwrap().path();
+    let before = std::fs::read_to_string(&results).unwrap();
+    let found = report(parts.path(), &["--batch-size", "3"]);
+    let after = std::fs::read_to_string(&results).unwrap();
+    assert!(after.starts_with(&before) && after.lines().count() == 10);
+    for key in ["generative_perplexity", "unigram_entropy", "mean_length"] {
+        for part in ["value", "standard_error"] {
+            let of = |report: &serde_json::Value| report[key][part].as_f64().unwrap();
+            let (found, expected) = (of(&found), of(&expected));
+            assert!(
+                (found / expected - 1.0).abs() < 1e-4,
+                "{key} {part}: {found}, {expected}"
+            );
+        }
+    }
+    assert_eq!(found["distinct"], expected["distinct"]);
+    assert_eq!(found["n_scored"], expected["n_scored"]);
+}
+
+#[test]
+fn what_cannot_be_judged_is_named() {
+    let folder = folder();
+    let refused = |args: &[&str]| {
+        let output = pgm(folder.path(), args);
+        assert!(!output.status.success());
+        stderr(&output)
+    };
+    let error = refused(&["--judge", "absent", "--samples", "texts.jsonl"]);
+    assert!(
+        error.contains("cannot read `absent/config.json` of the judge"),
+        "{error}"
+    );
+    let error = refused(&["--judge", "judge", "--samples", "absent.txt"]);
+    assert!(error.contains("`absent.txt`: No such file"), "{error}");
+    let error = refused(&[&COMMON[..], &["--n", "10"]].concat());
+    assert!(
+        error.contains("--n is 10, `texts.jsonl` holds 9 samples"),
+        "{error}"
+    );
+    let error = refused(&[
+        "--judge",
+        "judge",
+        "--samples",
+        "texts.jsonl",
+        "--max-length",
+        "65",
+    ]);
+    assert!(
+        error.contains("`max_length` is 65, the judge reads from 2 to 64"),
+        "{error}"
+    );
+    std::fs::write(folder.path().join("empty.txt"), "\n").unwrap();
+    let error = refused(&["--judge", "judge", "--samples", "empty.txt"]);
+    assert!(error.contains("`empty.txt`: it holds no sample"), "{error}");
+    std::fs::remove_file(folder.path().join("judge/tokenizer.json")).unwrap();
+    let error = refused(&COMMON);
+    assert!(
+        error.contains("the judge has no `tokenizer.json`"),
+        "{error}"
+    );
+}
