@@ -18,20 +18,23 @@ fn stderr(output: &Output) -> String {
 
 /// A folder with a judge and texts.
 fn folder() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder");
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pgm-model/tests/golden/judges");
     let judge = folder.path().join("judge");
-    std::fs::create_dir(&judge).unwrap();
+    std::fs::create_dir(&judge).expect("a folder");
     for file in ["config.json", "model.safetensors"] {
-        std::fs::copy(golden.join("llama").join(file), judge.join(file)).unwrap();
+        std::fs::copy(golden.join("llama").join(file), judge.join(file))
+            .expect("a file of the judge");
     }
     let text = include_str!("eval_genppl.rs").to_owned();
-    let tokenizer = pgm_data::Tokenizer::train_bpe([text].into_iter(), 300).unwrap();
-    tokenizer.save(judge.join("tokenizer.json")).unwrap();
+    let tokenizer = pgm_data::Tokenizer::train_bpe([text].into_iter(), 300).expect("a tokenizer");
+    tokenizer
+        .save(judge.join("tokenizer.json"))
+        .expect("a file");
     let texts: String = (0..9)
         .map(|i| format!("{{\"text\": \"{} text\"}}\n", "one ".repeat(i + 1)))
         .collect();
-    std::fs::write(folder.path().join("texts.jsonl"), texts).unwrap();
+    std::fs::write(folder.path().join("texts.jsonl"), texts).expect("a file");
     folder
 }
 
@@ -53,10 +56,15 @@ fn report(folder: &Path, args: &[&str]) -> serde_json::Value {
         table.contains("| generative perplexity | unigram entropy (nats) |"),
         "{table}"
     );
-    let text = std::fs::read_to_string(folder.join("report.json")).unwrap();
-    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let text = std::fs::read_to_string(folder.join("report.json")).expect("a report");
+    let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     let report = json["evaluations"][0]["report"].clone();
-    assert!(report["unigram_entropy"]["value"].as_f64().unwrap() > 0.5);
+    assert!(
+        report["unigram_entropy"]["value"]
+            .as_f64()
+            .expect("a number")
+            > 0.5
+    );
     report
 }
 

@@ -8,7 +8,6 @@ const ROWS: usize = 512;
 
 /// A network that says how likely a text is.
 #[derive(Module, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a program holds one judge")]
 pub enum JudgeModel {
     /// GPT-2 of any size.
     Gpt2(Gpt2),

@@ -32,6 +32,29 @@ pub enum GgufValue {
     Array(Vec<GgufValue>),
 }
 
+impl GgufValue {
+    fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn as_integer(&self) -> Option<i128> {
+        match self {
+            Self::Integer(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    fn as_array(&self) -> Option<&[GgufValue]> {
+        match self {
+            Self::Array(values) => Some(values),
+            _ => None,
+        }
+    }
+}
+
 /// A GGUF file (versions 2 and 3) of a Llama: its entries, and its tensors under their published names.
 ///
 /// Weights of the types F32, F16, Q8_0, Q4_0 and Q4_1 are read, and become float32 when they are used.
@@ -61,51 +84,32 @@ impl GgufFile {
 
     /// An entry that is text.
     pub fn text(&self, key: &str) -> Option<&str> {
-        match self.value(key)? {
-            GgufValue::Text(text) => Some(text),
-            _ => None,
-        }
+        self.value(key)?.as_text()
     }
 
     /// An entry that is a count.
     pub fn size(&self, key: &str) -> Option<usize> {
-        match self.value(key)? {
-            GgufValue::Integer(value) => usize::try_from(*value).ok(),
-            _ => None,
-        }
+        self.value(key)?.as_integer()?.try_into().ok()
     }
 
     /// An entry that is a number.
     pub fn number(&self, key: &str) -> Option<f64> {
         match self.value(key)? {
             GgufValue::Float(value) => Some(*value),
-            GgufValue::Integer(value) => Some(*value as f64),
-            _ => None,
+            value => value.as_integer().map(|value| value as f64),
         }
     }
 
     /// An entry that is a list of texts.
     pub fn texts(&self, key: &str) -> Option<Vec<&str>> {
-        let GgufValue::Array(values) = self.value(key)? else {
-            return None;
-        };
-        let text = |value| match value {
-            &GgufValue::Text(ref text) => Some(text.as_str()),
-            _ => None,
-        };
-        values.iter().map(text).collect()
+        let values = self.value(key)?.as_array()?;
+        values.iter().map(GgufValue::as_text).collect()
     }
 
     /// An entry that is a list of integers.
     pub fn integers(&self, key: &str) -> Option<Vec<i128>> {
-        let GgufValue::Array(values) = self.value(key)? else {
-            return None;
-        };
-        let integer = |value| match value {
-            &GgufValue::Integer(integer) => Some(integer),
-            _ => None,
-        };
-        values.iter().map(integer).collect()
+        let values = self.value(key)?.as_array()?;
+        values.iter().map(GgufValue::as_integer).collect()
     }
 
     /// Rows of the tensor of a published name.
@@ -127,9 +131,9 @@ fn open(path: &Path) -> Result<GgufFile, String> {
         tensors,
         data_start,
     } = Header::read(BufReader::new(file), file_size)?;
-    let heads = |key: &str| match entries.get(key) {
-        Some(GgufValue::Integer(n)) => usize::try_from(*n).ok(),
-        _ => None,
+    let heads = |key: &str| {
+        let value = entries.get(key).and_then(GgufValue::as_integer);
+        value.and_then(|n| usize::try_from(n).ok())
     };
     let n_heads = heads("llama.attention.head_count").unwrap_or(1);
     let n_key_value_heads = heads("llama.attention.head_count_kv").unwrap_or(n_heads);
