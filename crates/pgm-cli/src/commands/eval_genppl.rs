@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use clap::Args;
 use pgm_eval::{
     GenerativePerplexity, GenerativeReport, Generator, Judge, ModelSamples, ResultsFile,
-    SampleSource, SamplerKind, TextSamples,
+    SampleSource, SamplerKind, TextSamples, draw_sweep,
 };
 use pgm_train::LoadedRun;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ use crate::progress::Stage;
 const AFTER_HELP: &str = "\
 Examples:
   pgm eval-genppl --judge models/gpt2-large --run runs/owt --n 1024 --steps 128
-  pgm eval-genppl --judge smollm2.gguf --sweep steps=8,16,32,64,128
+  pgm eval-genppl --judge smollm2.gguf --sweep steps=8,16,32,64,128 --plot sweep.svg
   pgm eval-genppl --judge models/gpt2 --samples texts.jsonl
 
 A judge is a folder with `config.json`, `model.safetensors` and `tokenizer.json` of GPT-2 or a Llama, or a `.gguf`
@@ -50,6 +50,9 @@ pub struct EvalGenpplArgs {
     /// One evaluation for each number of sampling steps
     #[arg(long, value_name = "steps=N,N,...", conflicts_with = "steps")]
     sweep: Option<Sweep>,
+    /// Draw perplexity and entropy over the steps of --sweep as an SVG picture
+    #[arg(long, value_name = "FILE", requires = "sweep")]
+    plot: Option<PathBuf>,
     /// Judge's tokens read of each text [default: tokens of a sample; for --samples 1024 or what the judge reads]
     #[arg(long, value_name = "TOKENS")]
     max_length: Option<usize>,
@@ -114,6 +117,11 @@ impl EvalGenpplArgs {
                 .map_or(0, |evaluation| evaluation.max_length),
             self.seed,
         );
+        if let (Some(path), Some(Sweep(steps))) = (&self.plot, &self.sweep) {
+            let reports = evaluations.iter().map(|evaluation| &evaluation.report);
+            let points: Vec<_> = steps.iter().copied().zip(reports).collect();
+            draw_sweep(&points, path)?;
+        }
         if let Some(path) = &self.json {
             let evaluations: Vec<Value> = evaluations.iter().map(Evaluation::json).collect();
             let text = serde_json::to_string_pretty(&json!({ "evaluations": evaluations }))?;

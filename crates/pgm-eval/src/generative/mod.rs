@@ -6,6 +6,7 @@ mod report;
 mod results_file;
 mod samples;
 mod statistics;
+mod sweep_plot;
 
 pub use bootstrap::Estimate;
 pub use judging::{GenerativePerplexity, JudgedSample};
@@ -13,6 +14,7 @@ pub use report::GenerativeReport;
 pub use results_file::ResultsFile;
 pub use samples::{DrawnSample, ModelSamples, SampleSource, TextSamples};
 pub use statistics::TextStatistics;
+pub use sweep_plot::draw_sweep;
 
 #[cfg(test)]
 pub(crate) mod test_judge {
