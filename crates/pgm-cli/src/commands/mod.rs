@@ -3,6 +3,7 @@ mod convert;
 mod cost_report;
 mod eval_genppl;
 mod eval_ppl;
+mod eval_text;
 mod info;
 mod prepare_data;
 mod run_args;
