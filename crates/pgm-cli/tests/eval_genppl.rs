@@ -4,8 +4,11 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 fn pgm(folder: &Path, args: &[&str]) -> Output {
+    pgm_command(folder, &[&["eval-genppl"], args].concat())
+}
+
+fn pgm_command(folder: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pgm"))
-        .arg("eval-genppl")
         .args(args)
         .current_dir(folder)
         .output()
@@ -137,4 +140,86 @@ fn what_cannot_be_judged_is_named() {
         error.contains("the judge has no `tokenizer.json`"),
         "{error}"
     );
+}
+
+const RUN: &str = r#"
+name = "tiny"
+[data]
+inputs = ["text.txt"]
+tokenizer = "bpe-270"
+seq_len = 16
+[model]
+d_model = 16
+n_heads = 2
+n_encoder_blocks = 1
+n_decoder_blocks = 1
+cond_dim = 8
+[training]
+n_steps = 2
+batch_size = 4
+[evaluation]
+n_sequences = 4
+n_samples_at_end = 1
+[sampling]
+n_steps = 4
+"#;
+
+#[test]
+fn a_model_is_judged_at_each_number_of_steps_and_on_other_text() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("run.toml"), RUN).unwrap();
+    let text: String = (0..900)
+        .map(|i| ["The whale. ", "Call me! ", "A sea ; "][i % 3])
+        .collect();
+    std::fs::write(path("text.txt"), &text).unwrap();
+    let succeeds = |args: &[&str]| {
+        let output = pgm_command(folder.path(), args);
+        assert!(output.status.success(), "{}", stderr(&output));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    succeeds(&[
+        "train", "--config", "run.toml", "--output", "tiny", "--plain",
+    ]);
+
+    let sweep = [
+        "eval-genppl",
+        "--judge",
+        "judge",
+        "--run",
+        "tiny",
+        "--n",
+        "3",
+        "--sweep",
+        "steps=2,8",
+    ];
+    let table = succeeds(&[&sweep[..], &["--plot", "sweep.svg", "--batch-size", "2"]].concat());
+    assert!(
+        table.contains("| uniform, 2 steps |") && table.contains("| uniform, 8 steps |"),
+        "{table}"
+    );
+    assert!(
+        std::fs::read_to_string(path("sweep.svg"))
+            .unwrap()
+            .contains("sampling steps")
+    );
+    // Each number of steps has results of its own, which are found again.
+    assert_eq!(
+        std::fs::read_dir(path("tiny/generative")).unwrap().count(),
+        2
+    );
+    assert_eq!(succeeds(&sweep), table);
+
+    let perplexity = |args: &[&str]| {
+        let all = [
+            &["eval-ppl", "--run", "tiny", "--json", "--text", "text.txt"],
+            args,
+        ]
+        .concat();
+        let report: serde_json::Value = serde_json::from_str(&succeeds(&all)).unwrap();
+        report["n_tokens"].as_u64().unwrap()
+    };
+    // The detokenizer takes the spaces before the semicolons.
+    let (all, fewer) = (perplexity(&[]), perplexity(&["--detokenizer", "wikitext"]));
+    assert!(fewer < all, "{fewer} and {all}");
 }
