@@ -19,6 +19,8 @@ pub enum Stream {
     Tokens,
     /// The seed of the device's own generator (dropout) in an optimizer step.
     Device,
+    /// Which samples a bootstrap takes.
+    Bootstrap,
 }
 
 /// The stream for the `index`-th step or sequence.

@@ -13,7 +13,8 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::commands::{
-    BenchArgs, ConvertArgs, EvalPplArgs, InfoArgs, PrepareDataArgs, SampleArgs, TrainArgs,
+    BenchArgs, ConvertArgs, EvalGenpplArgs, EvalPplArgs, InfoArgs, PrepareDataArgs, SampleArgs,
+    TrainArgs,
 };
 
 /// Tensors on the CPU come and go by the megabyte; the system's allocator hands each back to the
@@ -27,6 +28,7 @@ Examples:
   pgm train --objective mdlm                the same with masked diffusion
   pgm sample --run runs/quickstart-pgm --n 8 --steps 32
   pgm eval-ppl --run runs/quickstart-pgm --draws 4
+  pgm eval-genppl --judge models/gpt2-large --n 1024
   pgm info --objective ar                   parameters, arithmetic and memory before training
   pgm convert pgm_8_8.ckpt --to safetensors --output pgm_8_8.safetensors
 
@@ -48,6 +50,7 @@ enum Command {
     Train(TrainArgs),
     Sample(SampleArgs),
     EvalPpl(EvalPplArgs),
+    EvalGenppl(EvalGenpplArgs),
     Info(InfoArgs),
     Convert(ConvertArgs),
     PrepareData(PrepareDataArgs),
@@ -68,6 +71,7 @@ fn main() -> std::process::ExitCode {
         Command::Train(args) => args.run(),
         Command::Sample(args) => args.run(),
         Command::EvalPpl(args) => args.run(),
+        Command::EvalGenppl(args) => args.run(),
         Command::Info(args) => args.run(),
         Command::Convert(args) => args.run(),
         Command::PrepareData(args) => args.run(),

@@ -57,10 +57,12 @@
 
 mod atomic_file;
 mod batch_prefetcher;
+mod bpe_tables;
 mod bpe_training;
 mod byte_level;
 mod checksum;
 mod corpus;
+mod detokenizer;
 mod document_split;
 mod documents;
 mod error;
@@ -91,7 +93,9 @@ mod zstd_reader;
 
 pub use atomic_file::write_file;
 pub use batch_prefetcher::BatchPrefetcher;
+pub use bpe_tables::{BpeTables, WordSplit};
 pub use corpus::Corpus;
+pub use detokenizer::Detokenizer;
 pub use document_split::DocumentSplit;
 pub use error::DataError;
 pub use manifest::{Manifest, ShardRecord, SourceRecord};

@@ -239,7 +239,7 @@ impl Tokenizer {
         Self { name, ..self }
     }
 
-    fn new(inner: tokenizers::Tokenizer, name: String) -> Result<Self, DataError> {
+    pub(crate) fn new(inner: tokenizers::Tokenizer, name: String) -> Result<Self, DataError> {
         let special = SpecialTokens::find(&inner)
             .ok_or_else(|| DataError::MissingSpecialTokens { name: name.clone() })?;
         let fingerprint = sha256_hex(serialise(&inner, &name)?.as_bytes());

@@ -1,5 +1,9 @@
+use std::path::PathBuf;
+
 use discrete_diffusion::samplers::SampleError;
 use pgm_data::DataError;
+
+use crate::JudgeError;
 
 /// Why a model could not be evaluated or sampled.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +44,31 @@ pub enum EvalError {
     Device {
         /// What it says.
         reason: String,
+    },
+    /// A judge cannot be opened or used.
+    #[error(transparent)]
+    Judge(#[from] JudgeError),
+    /// Samples or results in a file cannot be used.
+    #[error("`{}`: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and the way out.
+        reason: String,
+    },
+    /// Texts would be read to a length that the judge does not read, or without a token to judge.
+    #[error("`max_length` is {found}, the judge reads from 2 to {longest} tokens")]
+    MaxLength {
+        /// The setting.
+        found: usize,
+        /// Longest text the judge reads.
+        longest: usize,
+    },
+    /// The samples hold nothing that can be judged.
+    #[error("all {n_samples} samples are empty; there is nothing to judge")]
+    EmptySamples {
+        /// Samples.
+        n_samples: usize,
     },
     /// The work was interrupted.
     #[error("interrupted")]

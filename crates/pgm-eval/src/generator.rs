@@ -47,6 +47,22 @@ impl Generator {
         device: &Device,
         progress: &mut dyn FnMut(usize, usize) -> bool,
     ) -> Result<Generated, EvalError> {
+        self.generate_from(0, model, contexts, device, progress)
+    }
+
+    /// The same for contexts that stand behind `first_sequence` others: a sequence depends on its number, not
+    /// on whether those before it are drawn.
+    ///
+    /// # Errors
+    /// As [`Self::generate`].
+    pub fn generate_from(
+        &self,
+        first_sequence: usize,
+        model: &LanguageModel,
+        contexts: &[Context],
+        device: &Device,
+        progress: &mut dyn FnMut(usize, usize) -> bool,
+    ) -> Result<Generated, EvalError> {
         let sampler = self.sampler_for(model)?;
         for (name, value) in [
             ("batch_size", self.batch_size),
@@ -69,7 +85,7 @@ impl Generator {
                 contexts,
                 tokens,
                 seed: self.seed,
-                first_sequence: sequences.len() as u64,
+                first_sequence: (first_sequence + sequences.len()) as u64,
                 device,
             };
             let mut is_stopped = false;
@@ -237,6 +253,10 @@ mod tests {
                 };
                 let together = drawn(4);
                 assert_eq!(together.sequences, drawn(1).sequences, "{kind:?}");
+                let behind = generator(Some(kind), 4)
+                    .generate_from(2, &model, &contexts()[2..], &device, &mut |_, _| true)
+                    .expect("sequences");
+                assert_eq!(together.sequences[2..], behind.sequences, "{kind:?}");
                 assert_eq!(together.sampler, kind);
                 for (sequence, context) in together.sequences.iter().zip(contexts()) {
                     let n_known = context.prefix_len();

@@ -6,6 +6,8 @@
 //!   autoregressive ones.
 //! - [`Generator`] draws sequences with the sampler that fits the model, from what a [`Context`] says
 //!   is known: nothing, a prompt, or the text around the blanks of a [`Template`].
+//! - [`GenerativePerplexity`] has a [`Judge`] (GPT-2 or a Llama) say how likely such text is, next to how varied
+//!   it is ([`TextStatistics`]).
 //!
 //! ```
 //! use pgm_eval::RatioEstimate;
@@ -17,7 +19,9 @@
 //! ```
 
 mod error;
+mod generative;
 mod generator;
+mod judge;
 mod perplexity;
 mod ratio_estimate;
 mod sampler_kind;
@@ -27,7 +31,12 @@ mod throughput;
 
 pub use discrete_diffusion::samplers::{Context, RevealOrder};
 pub use error::EvalError;
+pub use generative::{
+    DrawnSample, Estimate, GenerativePerplexity, GenerativeReport, JudgedSample, ModelSamples,
+    ResultsFile, SampleSource, TextSamples, TextStatistics, draw_sweep,
+};
 pub use generator::{Generated, Generator};
+pub use judge::{Judge, JudgeError};
 pub use perplexity::{Perplexity, PerplexityReport};
 pub use ratio_estimate::RatioEstimate;
 pub use sampler_kind::SamplerKind;

@@ -1,7 +1,5 @@
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Embedding, LayerNorm, Linear, LinearConfig};
-use burn::tensor::module::attention;
-use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -9,8 +7,8 @@ use crate::config::{ConfigError, check_sizes};
 use crate::input::positions;
 use crate::key_value_cache::{KeyValue, KeyValueCache};
 use crate::layers::{
-    FeedForward, RotaryAngles, RotaryEmbedding, apply, layer_norm, merge_heads, projection,
-    split_heads,
+    FeedForward, RotaryAngles, RotaryEmbedding, apply, causal_attention, layer_norm, merge_heads,
+    projection, split_heads,
 };
 use crate::partition_transformer::token_embedding;
 
@@ -178,19 +176,7 @@ impl CausalBlock {
             key: angles.rotate(key).swap_dims(1, 2),
             value: value.swap_dims(1, 2),
         });
-        // The last query reads all keys, each one before it one key less.
-        let options = AttentionModuleOptions {
-            is_causal: true,
-            ..Default::default()
-        };
-        let mixed = attention(
-            angles.rotate(query).swap_dims(1, 2),
-            key,
-            value,
-            None,
-            None,
-            options,
-        );
+        let mixed = causal_attention(angles.rotate(query).swap_dims(1, 2), key, value);
         let branch = apply(&self.attn_out, merge_heads(mixed.swap_dims(1, 2)));
         let hidden = hidden + self.dropout.forward(branch);
 

@@ -6,6 +6,8 @@
 //! - [`Dit`] is the bidirectional transformer of masked diffusion language models.
 //! - [`CausalDit`] is the same stack made causal, the autoregressive baseline.
 //!
+//! [`judges`] has GPT-2 and Llama, which judge the text that others draw.
+//!
 //! The crate holds networks only: no loss, no sampling, no files other than [`weights`]. [`cost`]
 //! counts parameters and arithmetic.
 //! The networks implement the traits of `discrete-diffusion`, whose objectives and samplers drive
@@ -42,6 +44,7 @@ mod dit;
 mod encoder;
 mod group_swap;
 mod input;
+pub mod judges;
 mod key_value_cache;
 mod language_model;
 mod layers;

@@ -4,12 +4,13 @@ use anyhow::Result;
 use clap::Args;
 use pgm_eval::Perplexity;
 
+use super::eval_text::TextArgs;
 use super::run_args::RunArgs;
 use crate::device::{self, Backend};
 use crate::format;
 use crate::progress::Stage;
 
-/// Perplexity on the held-out text of a run, with its standard error
+/// Perplexity on the held-out text of a run, or on any text, with its standard error
 ///
 /// For diffusion models (PGM, MDLM) this is an upper bound, estimated by Monte Carlo over what is
 /// hidden; more draws narrow it. For autoregressive models it is exact.
@@ -17,6 +18,8 @@ use crate::progress::Stage;
 pub struct EvalPplArgs {
     #[command(flatten)]
     model: RunArgs,
+    #[command(flatten)]
+    text: TextArgs,
     /// Masks or partitions drawn for each sequence
     #[arg(long, default_value_t = 1)]
     draws: usize,
@@ -41,7 +44,10 @@ impl EvalPplArgs {
     pub fn run(self) -> Result<ExitCode> {
         let device = device::open(self.backend)?;
         let run = self.model.load(&device)?;
-        let data = self.model.folder().validation_set(&run.config)?;
+        let data = match self.text.rows(&run, &self.model.run)? {
+            Some(rows) => rows,
+            None => self.model.folder().validation_set(&run.config)?,
+        };
         let estimate = Perplexity {
             n_sequences: self.n,
             n_draws: self.draws,

@@ -2,7 +2,9 @@ mod bench;
 mod config_args;
 mod convert;
 mod cost_report;
+mod eval_genppl;
 mod eval_ppl;
+mod eval_text;
 mod info;
 mod prepare_data;
 mod run_args;
@@ -13,6 +15,7 @@ mod train;
 
 pub use bench::BenchArgs;
 pub use convert::ConvertArgs;
+pub use eval_genppl::EvalGenpplArgs;
 pub use eval_ppl::EvalPplArgs;
 pub use info::InfoArgs;
 pub use prepare_data::PrepareDataArgs;

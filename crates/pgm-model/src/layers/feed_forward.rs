@@ -14,7 +14,10 @@ pub struct FeedForward {
 
 impl FeedForward {
     pub(crate) fn new(d_model: usize, mlp_ratio: usize, device: &Device) -> Self {
-        let d_hidden = mlp_ratio * d_model;
+        Self::with_width(d_model, mlp_ratio * d_model, device)
+    }
+
+    pub(crate) fn with_width(d_model: usize, d_hidden: usize, device: &Device) -> Self {
         Self {
             up: LinearConfig::new(d_model, d_hidden).init(device),
             down: LinearConfig::new(d_hidden, d_model).init(device),

@@ -12,6 +12,8 @@ pub use rotary_embedding::{RotaryAngles, RotaryEmbedding};
 pub use sigma_embedding::SigmaEmbedding;
 
 use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::tensor::module::attention;
+use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Tensor};
 use transformer_kernels::matrix_product;
 
@@ -64,6 +66,17 @@ pub(crate) fn split_heads<const N: usize>(packed: Tensor<3>, n_heads: usize) -> 
             d_model / n_heads,
         ])
     })
+}
+
+/// Attention in which the last query reads all keys, and each one before it one key less.
+///
+/// All are `[batch, heads, seq, head_dim]`.
+pub(crate) fn causal_attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>) -> Tensor<4> {
+    let options = AttentionModuleOptions {
+        is_causal: true,
+        ..Default::default()
+    };
+    attention(query, key, value, None, None, options)
 }
 
 /// The inverse of splitting into heads.

@@ -44,8 +44,13 @@ pub struct RotaryEmbedding {
 impl RotaryEmbedding {
     /// Angles for heads of `head_dim` features.
     pub fn new(head_dim: usize, device: &Device) -> Self {
+        Self::with_base(head_dim, BASE, device)
+    }
+
+    /// Angles with the frequencies `base^(-2j / head_dim)`.
+    pub fn with_base(head_dim: usize, base: f64, device: &Device) -> Self {
         Self {
-            inverse_frequencies: inverse_frequencies(head_dim, device),
+            inverse_frequencies: powers(base, head_dim, device),
         }
     }
 
@@ -62,8 +67,12 @@ impl RotaryEmbedding {
 
 /// `10000^(-2j / width)` for `j < width / 2`, as `[1, 1, width / 2]`.
 pub(crate) fn inverse_frequencies(width: usize, device: &Device) -> Tensor<3> {
+    powers(BASE, width, device)
+}
+
+fn powers(base: f64, width: usize, device: &Device) -> Tensor<3> {
     let values: Vec<f32> = (0..width / 2)
-        .map(|j| BASE.powf(-2.0 * j as f64 / width as f64) as f32)
+        .map(|j| base.powf(-2.0 * j as f64 / width as f64) as f32)
         .collect();
     Tensor::from_data(TensorData::new(values, [1, 1, width / 2]), device)
 }

@@ -7,6 +7,7 @@
 //! | --- | --- | --- | --- |
 //! | PyTorch checkpoint (`.ckpt`, `.pt`) | as published | raw or averaged weights | no |
 //! | safetensors | as published, or as here | yes | yes |
+//! | GGUF (`.gguf`) of a [`Llama`](crate::judges::Llama) | as published | yes | no |
 //! | burnpack (`.bpk`) | as here | yes | yes |
 //!
 //! Files written here carry the sizes of their network; those of others show all of them in their
@@ -16,6 +17,7 @@
 mod architecture;
 mod error;
 mod export;
+mod gguf;
 mod published_names;
 mod pytorch;
 mod safetensors_file;
@@ -23,4 +25,5 @@ mod weights_file;
 
 pub use error::{Mismatch, WeightsError};
 pub use export::{WeightsFormat, save};
+pub use gguf::{GgufFile, GgufValue};
 pub use weights_file::{WeightsChoice, WeightsFile, WeightsSource};

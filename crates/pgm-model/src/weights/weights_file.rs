@@ -14,8 +14,10 @@ use burn::tensor::{Bytes, DType, Device, Shape, TensorData};
 
 use super::error::{Mismatch, WeightsError};
 use super::export::CONFIG_KEY;
+use super::gguf::GgufFile;
 use super::published_names::{BACKBONE, PublishedNames, TOKEN_EMBEDDING, is_buffer};
 use super::{architecture, pytorch, safetensors_file};
+use crate::judges::ForeignNames;
 use crate::{LanguageModel, LanguageModelConfig};
 
 /// Which weights of a checkpoint to use.
@@ -51,13 +53,13 @@ pub struct WeightsFile {
 }
 
 impl WeightsFile {
-    /// Opens a PyTorch checkpoint, a safetensors file or a burnpack; the content decides which.
+    /// Opens a PyTorch checkpoint, a safetensors file, a burnpack or a GGUF; the content decides which.
     ///
     /// A checkpoint's prefix `backbone.` is taken off, and what lies outside it (teachers, optimizer,
     /// configuration, tokenizer) is passed over unread.
     ///
     /// # Errors
-    /// When the file cannot be read, or has none of the three forms.
+    /// When the file cannot be read, or has none of these forms.
     pub fn open(path: impl AsRef<Path>, choice: WeightsChoice) -> Result<Self, WeightsError> {
         let path = path.as_ref();
         let read = |reason: String| WeightsError::read(path, reason);
@@ -82,6 +84,10 @@ impl WeightsFile {
                     "it was written by PyTorch before 1.6; load it and `torch.save` it again with a newer one"
                         .into(),
                 ));
+            }
+            b"GGUF" => {
+                let file = GgufFile::open(path)?;
+                (file.into_tensors(), WeightsSource::Only, None)
             }
             _ => {
                 let (tensors, mut metadata) = safetensors_file::open(path).map_err(read)?;
@@ -176,20 +182,64 @@ impl WeightsFile {
     /// counted), or cannot be read.
     pub fn load_into<M: Module>(&self, model: &mut M) -> Result<(), WeightsError> {
         let wanted = Parameters::of(model, self.is_published)?;
-        let mismatch = self.mismatch(&wanted);
+        let found = self.tensors_by(|name| (!is_buffer(name)).then_some(name));
+        self.apply(model, &found, &wanted, self.is_published)
+    }
+
+    /// The same for a network whose tensors another library named.
+    pub(crate) fn load_foreign<M: Module>(
+        &self,
+        model: &mut M,
+        names: &ForeignNames,
+    ) -> Result<(), WeightsError> {
+        let own = match names.is_linear_transposed {
+            true => model.collect(None, Some(Box::new(BurnToPyTorchAdapter)), true),
+            false => model.collect(None, None, true),
+        };
+        let wanted = Parameters(
+            own.into_iter()
+                .map(|tensor| {
+                    let shape = tensor.shape.to_vec();
+                    (names.name_of(&tensor.name), (tensor.name, shape))
+                })
+                .collect(),
+        );
+        let found = self.tensors_by(|name| names.parameter(name));
+        self.apply(model, &found, &wanted, names.is_linear_transposed)
+    }
+
+    /// The tensors by what `name_of` makes of their names, without those that it refuses.
+    fn tensors_by<'a>(
+        &'a self,
+        name_of: impl Fn(&'a str) -> Option<&'a str>,
+    ) -> BTreeMap<&'a str, &'a StoredTensor> {
+        self.tensors
+            .iter()
+            .filter_map(|tensor| Some((name_of(&tensor.name)?, tensor)))
+            .collect()
+    }
+
+    fn apply<M: Module>(
+        &self,
+        model: &mut M,
+        found: &BTreeMap<&str, &StoredTensor>,
+        wanted: &Parameters,
+        is_pytorch_layout: bool,
+    ) -> Result<(), WeightsError> {
+        let mismatch = wanted.mismatch(found);
         if !mismatch.is_empty() {
             return Err(WeightsError::Mismatch {
                 path: self.path.clone(),
                 mismatch,
             });
         }
-        let tensors = self.parameters().map(|tensor| {
-            let mut tensor = tensor.clone();
-            tensor.name = wanted.0[&tensor.name].0.clone();
+        let tensors = found.iter().map(|(name, tensor)| {
+            let mut tensor = (*tensor).clone();
+            tensor.name = wanted.0[*name].0.clone();
             tensor
         });
         let cast = FloatCastAdapter::to(DType::F32);
-        let adapter: Box<dyn ModuleAdapter> = match self.is_published {
+        let adapter: Box<dyn ModuleAdapter> = match is_pytorch_layout {
             true => Box::new(PyTorchToBurnAdapter.chain(cast)),
             false => Box::new(cast),
         };
@@ -198,33 +248,6 @@ impl WeightsFile {
             Some(error) => Err(WeightsError::read(&self.path, error)),
             None => Ok(()),
         }
-    }
-
-    fn parameters(&self) -> impl Iterator<Item = &StoredTensor> {
-        let tensors = self.tensors.iter();
-        tensors.filter(|tensor| !is_buffer(&tensor.name))
-    }
-
-    fn mismatch(&self, wanted: &Parameters) -> Mismatch {
-        let found: BTreeMap<&str, &StoredTensor> = self
-            .parameters()
-            .map(|tensor| (tensor.name.as_str(), tensor))
-            .collect();
-        let mut mismatch = Mismatch::default();
-        for (name, (_, wanted)) in &wanted.0 {
-            match found.get(name.as_str()) {
-                None => mismatch.missing.push(name.clone()),
-                Some(tensor) if tensor.shape.to_vec() != *wanted => {
-                    mismatch
-                        .misshapen
-                        .push((name.clone(), tensor.shape.to_vec(), wanted.clone()))
-                }
-                Some(_) => {}
-            }
-        }
-        let unexpected = found.keys().filter(|name| !wanted.0.contains_key(**name));
-        mismatch.unexpected = unexpected.map(|name| name.to_string()).collect();
-        mismatch
     }
 }
 
@@ -240,6 +263,24 @@ impl Parameters {
                 .map(|(name, tensor)| (name, (tensor.name.clone(), tensor.shape.to_vec())))
                 .collect(),
         ))
+    }
+
+    fn mismatch(&self, found: &BTreeMap<&str, &StoredTensor>) -> Mismatch {
+        let mut mismatch = Mismatch::default();
+        for (name, (_, wanted)) in &self.0 {
+            match found.get(name.as_str()) {
+                None => mismatch.missing.push(name.clone()),
+                Some(tensor) if tensor.shape.to_vec() != *wanted => {
+                    mismatch
+                        .misshapen
+                        .push((name.clone(), tensor.shape.to_vec(), wanted.clone()))
+                }
+                Some(_) => {}
+            }
+        }
+        let unexpected = found.keys().filter(|name| !self.0.contains_key(**name));
+        mismatch.unexpected = unexpected.map(|name| name.to_string()).collect();
+        mismatch
     }
 }
 

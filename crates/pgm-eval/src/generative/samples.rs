@@ -1,0 +1,298 @@
+use std::ops::Range;
+use std::path::Path;
+use std::time::Instant;
+
+use burn::tensor::Device;
+use discrete_diffusion::samplers::Context;
+use pgm_data::Tokenizer;
+use pgm_model::LanguageModel;
+use sha2::{Digest, Sha256};
+
+use super::results_file::hex;
+use crate::{EvalError, Generator};
+
+/// A text to judge.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DrawnSample {
+    /// The text, tokens for beginning and end spelled out as those of the judge.
+    pub text: String,
+    /// The model's own tokens, where they are known.
+    pub tokens: Option<Vec<u32>>,
+    /// Network evaluations that the sample went through.
+    pub network_evaluations: usize,
+    /// Its share of the time of its batch.
+    pub seconds: f64,
+}
+
+/// Where samples come from.
+pub trait SampleSource {
+    /// The samples of some numbers; a sample depends on its number alone. `judge` is the judge's tokenizer.
+    ///
+    /// # Errors
+    /// When they cannot be drawn.
+    fn draw(
+        &mut self,
+        numbers: Range<usize>,
+        judge: &Tokenizer,
+    ) -> Result<Vec<DrawnSample>, EvalError>;
+}
+
+/// Samples that a model draws, from nothing.
+#[derive(Debug)]
+pub struct ModelSamples<'a> {
+    /// How they are drawn. To the end of the sequence as in the published figures, if it has no EOS.
+    pub generator: &'a Generator,
+    /// The model.
+    pub model: &'a LanguageModel,
+    /// Its tokenizer.
+    pub tokenizer: &'a Tokenizer,
+    /// Tokens of a sample, BOS included.
+    pub seq_len: usize,
+    /// Where it computes.
+    pub device: &'a Device,
+}
+
+impl SampleSource for ModelSamples<'_> {
+    fn draw(
+        &mut self,
+        numbers: Range<usize>,
+        judge: &Tokenizer,
+    ) -> Result<Vec<DrawnSample>, EvalError> {
+        let contexts = vec![Context::new(self.seq_len, self.tokenizer.bos_id()); numbers.len()];
+        let started = Instant::now();
+        let generated = self.generator.generate_from(
+            numbers.start,
+            self.model,
+            &contexts,
+            self.device,
+            &mut |_, _| true,
+        )?;
+        let seconds = started.elapsed().as_secs_f64() / numbers.len() as f64;
+        let n_batches = numbers.len().div_ceil(self.generator.batch_size);
+        let samples = generated.sequences.into_iter().map(|tokens| {
+            Ok(DrawnSample {
+                text: in_words_of(judge, self.tokenizer, &tokens)?,
+                tokens: Some(tokens),
+                network_evaluations: generated.network_evaluations / n_batches,
+                seconds,
+            })
+        });
+        samples.collect()
+    }
+}
+
+/// The text of a sequence, in which BOS in front and EOS anywhere are spelled as the judge's.
+fn in_words_of(judge: &Tokenizer, own: &Tokenizer, tokens: &[u32]) -> Result<String, EvalError> {
+    let spelled = |tokenizer: &Tokenizer, token| tokenizer.decode(&[token]);
+    let (bos, rest) = match tokens.strip_prefix(&[own.bos_id()]) {
+        Some(rest) => (spelled(judge, judge.bos_id())?, rest),
+        None => (String::new(), tokens),
+    };
+    let own_eos = spelled(own, own.eos_id())?;
+    let judge_eos = spelled(judge, judge.eos_id())?;
+    Ok(bos + &own.decode(rest)?.replace(&own_eos, &judge_eos))
+}
+
+/// Samples from a file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TextSamples {
+    samples: Vec<DrawnSample>,
+    fingerprint: String,
+}
+
+impl TextSamples {
+    /// Reads a `.jsonl` file, with an object with `text` and perhaps `tokens` in each line (as `pgm sample --json`
+    /// writes), or another file with a text in each line. Lines without anything are left out.
+    ///
+    /// # Errors
+    /// When the file cannot be read, a line is no such object, or there is no sample.
+    pub fn read(path: &Path) -> Result<Self, EvalError> {
+        let failed = |reason: String| EvalError::File {
+            path: path.to_path_buf(),
+            reason,
+        };
+        let content = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+        let is_json = path.extension().is_some_and(|ending| ending == "jsonl");
+        let lines = content.lines().enumerate();
+        let samples = lines
+            .filter(|(_, line)| !line.trim().is_empty())
+            .map(|(number, line)| {
+                let (text, tokens) = match is_json {
+                    false => (line.to_owned(), None),
+                    true => {
+                        let line: SampleLine = serde_json::from_str(line).map_err(|error| {
+                            failed(format!("line {} is no sample: {error}", number + 1))
+                        })?;
+                        (line.text, line.tokens)
+                    }
+                };
+                Ok(DrawnSample {
+                    text,
+                    tokens,
+                    network_evaluations: 0,
+                    seconds: 0.0,
+                })
+            });
+        let samples: Vec<DrawnSample> = samples.collect::<Result<_, EvalError>>()?;
+        match samples.is_empty() {
+            true => Err(failed("it holds no sample; write one a line".to_owned())),
+            false => Ok(Self {
+                samples,
+                fingerprint: hex(&Sha256::digest(content)),
+            }),
+        }
+    }
+
+    /// Samples in the file.
+    #[expect(clippy::len_without_is_empty, reason = "there is always one")]
+    pub fn len(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// SHA-256 of the file in hexadecimal digits.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+}
+
+impl SampleSource for TextSamples {
+    fn draw(
+        &mut self,
+        numbers: Range<usize>,
+        _judge: &Tokenizer,
+    ) -> Result<Vec<DrawnSample>, EvalError> {
+        Ok(self.samples[numbers].to_vec())
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct SampleLine {
+    text: String,
+    #[serde(default)]
+    tokens: Option<Vec<u32>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use pgm_data::{BpeTables, WordSplit};
+    use pgm_model::{LanguageModelConfig, PartitionTransformerConfig};
+
+    use super::*;
+    use crate::SamplingSettings;
+
+    fn read(name: &str, content: &str) -> Result<TextSamples, EvalError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        TextSamples::read(&path)
+    }
+
+    #[test]
+    fn lines_are_samples() {
+        let samples = read("a.txt", "one\n\n two \n").unwrap();
+        let texts: Vec<&str> = samples.samples.iter().map(|s| s.text.as_str()).collect();
+        assert_eq!(texts, ["one", " two "]);
+        let samples = read(
+            "a.jsonl",
+            "{\"text\": \"a\\nb\", \"tokens\": [1]}\n{\"text\": \"\"}",
+        )
+        .unwrap();
+        assert_eq!(samples.samples[0].text, "a\nb");
+        assert_eq!(samples.samples[0].tokens, Some(vec![1]));
+        assert_eq!(samples.len(), 2);
+    }
+
+    #[test]
+    fn files_without_samples_are_named() {
+        let error = read("a.txt", "\n").unwrap_err().to_string();
+        assert!(
+            error.ends_with("a.txt`: it holds no sample; write one a line"),
+            "{error}"
+        );
+        let error = read("a.jsonl", "{}").unwrap_err().to_string();
+        assert!(
+            error.contains("line 1 is no sample: missing field `text`"),
+            "{error}"
+        );
+        let error = TextSamples::read(Path::new("absent.txt")).unwrap_err();
+        assert!(error.to_string().starts_with("`absent.txt`: "), "{error}");
+    }
+
+    /// A network that predicts all tokens alike, and what draws from it.
+    fn with_model(batch_size: usize, check: impl FnOnce(&mut ModelSamples, &Tokenizer)) {
+        let device = Device::flex();
+        let text = include_str!("samples.rs").to_owned();
+        let tokenizer = Tokenizer::train_bpe([text].into_iter(), 300).unwrap();
+        let model = LanguageModelConfig::Partition(PartitionTransformerConfig {
+            vocab_size: 301,
+            d_model: 8,
+            n_heads: 2,
+            n_encoder_blocks: 1,
+            n_decoder_blocks: 1,
+            ..Default::default()
+        });
+        let generator = Generator {
+            settings: SamplingSettings {
+                n_steps: 4,
+                ..Default::default()
+            },
+            batch_size,
+            seed: 3,
+            mask_token: 300,
+            eos_token: None,
+        };
+        let mut samples = ModelSamples {
+            generator: &generator,
+            model: &model.init(&device),
+            tokenizer: &tokenizer,
+            seq_len: 12,
+            device: &device,
+        };
+        check(&mut samples, &tokenizer);
+    }
+
+    #[test]
+    fn a_sample_depends_on_its_number_alone() {
+        let draw = |batch_size, bounds: &[usize]| {
+            let mut drawn = Vec::new();
+            with_model(batch_size, |samples, tokenizer| {
+                for part in bounds.windows(2) {
+                    drawn.extend(samples.draw(part[0]..part[1], tokenizer).unwrap());
+                }
+            });
+            assert!(drawn.iter().all(|sample| sample.network_evaluations == 4));
+            drawn
+                .into_iter()
+                .map(|s| (s.text, s.tokens))
+                .collect::<Vec<_>>()
+        };
+        let together = draw(5, &[0, 5]);
+        assert_eq!(together, draw(2, &[0, 5]));
+        assert_eq!(together, draw(3, &[0, 3, 4, 5]));
+        assert_ne!(together[0], together[1]);
+        assert_eq!(together[0].1.as_ref().map(Vec::len), Some(12));
+    }
+
+    #[test]
+    fn beginnings_and_ends_are_spelled_as_the_judge_does() {
+        with_model(1, |samples, own| {
+            // A judge with other names for them.
+            let tables = BpeTables {
+                tokens: ["<s>", "</s>", "a"].map(str::to_owned).to_vec(),
+                merges: Vec::new(),
+                special: vec![0, 1],
+                words: WordSplit::Gpt2,
+            };
+            let judge = Tokenizer::from_bpe_tables("judge", &tables).unwrap();
+            let a = own.encode("a").unwrap();
+            let tokens = [&[own.bos_id()][..], &a, &[own.eos_id()]].concat();
+            // Beginning and end are one token here and two there.
+            assert_eq!(in_words_of(&judge, own, &tokens).unwrap(), "<s>a</s>");
+            assert_eq!(
+                in_words_of(own, own, &tokens).unwrap(),
+                "<|endoftext|>a<|endoftext|>"
+            );
+            assert_eq!(samples.tokenizer.bos_id(), own.bos_id());
+        });
+    }
+}

@@ -1,0 +1,215 @@
+//! Networks that say how likely a text is.
+
+mod error;
+mod gguf_tokenizer;
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use pgm_data::Tokenizer;
+use pgm_model::judges::{JudgeConfig, JudgeModel};
+use pgm_model::weights::{GgufFile, WeightsChoice, WeightsFile};
+
+pub use error::JudgeError;
+
+/// GPT-2 or a Llama with its tokenizer, from local files.
+#[derive(Debug)]
+pub struct Judge {
+    name: String,
+    model: JudgeModel,
+    tokenizer: Tokenizer,
+    context_length: usize,
+    n_weight_bytes: u64,
+    device: Device,
+}
+
+const CONFIG: &str = "config.json";
+const WEIGHTS: &str = "model.safetensors";
+const TOKENIZER: &str = "tokenizer.json";
+
+impl Judge {
+    /// Opens a folder with `config.json`, `model.safetensors` and `tokenizer.json`, as on the Hugging Face hub, or a
+    /// `.gguf` file, which holds all three. GPT-2's own vocabulary needs no `tokenizer.json`.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged, the network is neither GPT-2 nor a Llama, or the tokenizer has more tokens
+    /// than the network.
+    pub fn open(path: &Path, device: &Device) -> Result<Self, JudgeError> {
+        let name = path.file_name().unwrap_or(path.as_os_str());
+        let name = name.to_string_lossy().into_owned();
+        let config_error = |path: PathBuf| move |source| JudgeError::Config { path, source };
+        let (config, weights_path, tokenizer) = if path.is_file() {
+            let file = GgufFile::open(path)?;
+            let config = JudgeConfig::from_gguf(&file).map_err(config_error(path.to_path_buf()))?;
+            (
+                config,
+                path.to_path_buf(),
+                gguf_tokenizer::read(&file, path)?,
+            )
+        } else {
+            let config_path = path.join(CONFIG);
+            let text =
+                std::fs::read_to_string(&config_path).map_err(|reason| JudgeError::File {
+                    path: config_path.clone(),
+                    reason,
+                })?;
+            let config = JudgeConfig::from_json(&text).map_err(config_error(config_path))?;
+            let tokenizer = tokenizer_of(path, &config)?;
+            (config, path.join(WEIGHTS), tokenizer)
+        };
+        let metadata = std::fs::metadata(&weights_path).map_err(|reason| JudgeError::File {
+            path: weights_path.clone(),
+            reason,
+        })?;
+        if tokenizer.vocab_size() > config.vocab_size() {
+            return Err(JudgeError::Vocabulary {
+                judge: path.to_path_buf(),
+                tokenizer: tokenizer.vocab_size(),
+                network: config.vocab_size(),
+            });
+        }
+        let weights = WeightsFile::open(&weights_path, WeightsChoice::default())?;
+        Ok(Self {
+            name,
+            model: config.load(&weights, device)?,
+            tokenizer,
+            context_length: config.context_length(),
+            n_weight_bytes: metadata.len(),
+            device: device.clone(),
+        })
+    }
+
+    /// The name of its folder or file.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its own tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Longest text it reads, in its tokens.
+    pub fn context_length(&self) -> usize {
+        self.context_length
+    }
+
+    /// Size of the file with its weights, in bytes.
+    pub fn n_weight_bytes(&self) -> u64 {
+        self.n_weight_bytes
+    }
+
+    /// Nats that each token of a row costs but the first. Rows may differ in length: what stands behind a token
+    /// does not change what it costs.
+    ///
+    /// # Errors
+    /// When the device fails, or the network's output is not finite.
+    ///
+    /// # Panics
+    /// Panics if a row has more tokens than the judge reads.
+    pub fn token_nll(&self, rows: &[Vec<u32>]) -> Result<Vec<Vec<f64>>, JudgeError> {
+        let width = rows.iter().map(Vec::len).max().unwrap_or(0);
+        assert!(
+            width <= self.context_length,
+            "a row has {width} tokens, the judge reads {}",
+            self.context_length
+        );
+        if width < 2 {
+            return Ok(vec![Vec::new(); rows.len()]);
+        }
+        let padding = self.tokenizer.eos_id();
+        let padded = rows.iter().flat_map(|row| {
+            let padding = std::iter::repeat_n(padding, width - row.len());
+            row.iter().copied().chain(padding).map(i64::from)
+        });
+        let padded = TensorData::new(padded.collect::<Vec<i64>>(), [rows.len(), width]);
+        let nll = self
+            .model
+            .token_nll(Tensor::<2, Int>::from_data(padded, &self.device))
+            .try_into_vec_as::<f32>()
+            .map_err(|error| JudgeError::Device {
+                reason: error.to_string(),
+            })?;
+        let costs = nll.chunks(width - 1).zip(rows).map(|(costs, row)| {
+            let costs = &costs[..row.len().saturating_sub(1)];
+            match costs.iter().position(|cost| !cost.is_finite()) {
+                Some(position) => Err(JudgeError::NotFinite {
+                    judge: self.name.clone(),
+                    value: costs[position],
+                    token: position + 1,
+                }),
+                None => Ok(costs.iter().map(|&cost| f64::from(cost)).collect()),
+            }
+        });
+        costs.collect()
+    }
+}
+
+fn tokenizer_of(folder: &Path, config: &JudgeConfig) -> Result<Tokenizer, JudgeError> {
+    let path = folder.join(TOKENIZER);
+    if path.exists() {
+        return Ok(Tokenizer::from_file(path)?);
+    }
+    let gpt2 = || Tokenizer::gpt2();
+    match config {
+        JudgeConfig::Gpt2(config) if config.vocab_size == gpt2().vocab_size() => Ok(gpt2()),
+        _ => Err(JudgeError::NoTokenizer { path }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generative::test_judge::{golden, judge_folder};
+
+    #[test]
+    fn rows_of_any_length_cost_the_same_together_and_alone() {
+        let folder = judge_folder("gpt2");
+        let judge = Judge::open(folder.path(), &Device::flex()).unwrap();
+        let rows = [vec![0, 7, 9, 33, 250], vec![0], vec![], vec![0, 90, 8]];
+        let together = judge.token_nll(&rows).unwrap();
+        assert_eq!(
+            together.iter().map(Vec::len).collect::<Vec<_>>(),
+            [4, 0, 0, 2]
+        );
+        for (row, costs) in rows.iter().zip(&together) {
+            let alone = judge.token_nll(std::slice::from_ref(row)).unwrap();
+            for (a, b) in alone[0].iter().zip(costs) {
+                assert!((a - b).abs() < 1e-5, "{a} and {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn missing_files_are_named() {
+        let device = Device::flex();
+        let refused = |path: &Path| Judge::open(path, &device).unwrap_err().to_string();
+        let absent = refused(Path::new("/nowhere"));
+        assert!(absent.contains("`/nowhere/config.json`"), "{absent}");
+        let folder = judge_folder("gpt2");
+        std::fs::remove_file(folder.path().join(WEIGHTS)).unwrap();
+        let absent = refused(folder.path());
+        assert!(absent.contains("model.safetensors`"), "{absent}");
+        std::fs::remove_file(folder.path().join(TOKENIZER)).unwrap();
+        let absent = refused(folder.path());
+        assert!(absent.contains("has no `tokenizer.json`"), "{absent}");
+        // A GGUF without the tables of a tokenizer.
+        let absent = refused(&golden("llama_gguf").join("model.gguf"));
+        assert!(absent.contains("no `tokenizer.ggml.model`"), "{absent}");
+    }
+
+    #[test]
+    fn a_judge_that_gives_no_number_is_named() {
+        let folder = judge_folder("gpt2");
+        let path = folder.path().join(WEIGHTS);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let n_bytes = bytes.len();
+        // The last tensor of the file becomes NaN.
+        bytes[n_bytes - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+        std::fs::write(&path, bytes).unwrap();
+        let judge = Judge::open(folder.path(), &Device::flex()).unwrap();
+        let all: Vec<u32> = (0..30).collect();
+        let error = judge.token_nll(&[all]).unwrap_err();
+        assert!(error.to_string().contains("is NaN"), "{error}");
+    }
+}

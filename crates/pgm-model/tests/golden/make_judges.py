@@ -1,0 +1,115 @@
+"""Tiny, randomly initialised judges and their logits, as `transformers` computes them on a CPU.
+
+    pip install torch transformers safetensors gguf
+    python make_judges.py
+
+Writes `judges/<name>/`: `config.json`, `model.safetensors` (or `model.gguf`) and `expected.safetensors` with
+`tokens` [2, 24] and `logits` [2, 24, 300]. Made with torch 2.15.0, transformers 5.23.0, gguf 0.19.0.
+"""
+
+import shutil
+from pathlib import Path
+
+import gguf
+import torch
+from safetensors.torch import save_file
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+HERE = Path(__file__).parent / "judges"
+VOCAB = 300
+
+GPT2 = GPT2Config(vocab_size=VOCAB, n_positions=32, n_embd=32, n_layer=2, n_head=4)
+
+
+def llama(**settings):
+    return LlamaConfig(
+        vocab_size=VOCAB,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=64,
+        **settings,
+    )
+
+
+def randomise(model):
+    """Larger weights than those after initialisation, and no norm or bias that does nothing."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            is_norm = "norm" in name or "ln_" in name
+            mean = 1.0 if is_norm and name.endswith("weight") else 0.0
+            parameter.copy_(mean + 0.2 * torch.randn(parameter.shape, generator=generator))
+    return model.eval()
+
+
+def save_expected(folder, model):
+    tokens = torch.randint(0, VOCAB, (2, 24), generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        logits = model(tokens).logits
+    save_file({"tokens": tokens, "logits": logits.contiguous()}, folder / "expected.safetensors")
+
+
+def save_folder(name, model):
+    folder = HERE / name
+    shutil.rmtree(folder, ignore_errors=True)
+    model.save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    save_expected(folder, model)
+
+
+def save_gguf(name, model):
+    """As llama.cpp converts: rows of queries and keys sorted for neighbouring pairs, then quantised."""
+    folder = HERE / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    config = model.config
+    writer = gguf.GGUFWriter(folder / "model.gguf", "llama")
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(50000.0)
+    types = {
+        "q_proj": gguf.GGMLQuantizationType.Q4_1,
+        "k_proj": gguf.GGMLQuantizationType.Q8_0,
+        "v_proj": gguf.GGMLQuantizationType.Q4_0,
+        "o_proj": gguf.GGMLQuantizationType.F16,
+        "embed": gguf.GGMLQuantizationType.Q8_0,
+    }
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            kind = next((kind for part, kind in types.items() if part in name), gguf.GGMLQuantizationType.F32)
+            heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+            heads = next((n for part, n in heads.items() if part in name), None)
+            values = parameter
+            if heads is not None:
+                halves = values.reshape(heads, 2, values.shape[0] // heads // 2, *values.shape[1:])
+                values = halves.swapaxes(1, 2).reshape(parameter.shape)
+            packed = gguf.quantize(values.numpy(), kind)
+            restored = torch.from_numpy(gguf.dequantize(packed, kind).copy()).reshape(values.shape)
+            if heads is not None:
+                pairs = restored.reshape(heads, restored.shape[0] // heads // 2, 2, *restored.shape[1:])
+                restored = pairs.swapaxes(1, 2).reshape(parameter.shape)
+            parameter.copy_(restored)
+            file_name = names.get_name(name, try_suffixes=(".weight", ".bias"))
+            writer.add_tensor(file_name, packed, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    save_expected(folder, model)
+
+
+torch.manual_seed(0)
+rope = {"rope_theta": 50000.0, "rope_type": "default"}
+save_folder("gpt2", randomise(GPT2LMHeadModel(GPT2)))
+save_folder("llama", randomise(LlamaForCausalLM(llama(tie_word_embeddings=False))))
+save_folder("llama_tied", randomise(LlamaForCausalLM(llama(tie_word_embeddings=True, rope_parameters=rope))))
+save_gguf("llama_gguf", randomise(LlamaForCausalLM(llama(tie_word_embeddings=True, rope_parameters=rope))))
