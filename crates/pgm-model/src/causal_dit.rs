@@ -3,6 +3,7 @@ use burn::nn::{Dropout, DropoutConfig, Embedding, LayerNorm, Linear, LinearConfi
 use burn::tensor::{Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
+use crate::Precision;
 use crate::config::{ConfigError, check_sizes};
 use crate::input::positions;
 use crate::key_value_cache::{KeyValue, KeyValueCache};
@@ -74,6 +75,7 @@ impl CausalDitConfig {
                 .with_initializer(burn::nn::Initializer::Zeros)
                 .init(device),
             head_dim: self.d_model / self.n_heads,
+            precision: Precision::default(),
         }
     }
 }
@@ -88,9 +90,18 @@ pub struct CausalDit {
     norm: LayerNorm,
     linear: Linear,
     head_dim: usize,
+    #[module(skip)]
+    precision: Precision,
 }
 
 impl CausalDit {
+    /// Multiplies matrices in this format from now on.
+    #[must_use]
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
+    }
+
     /// Logits of the token that follows each position.
     ///
     /// # Shapes
@@ -129,13 +140,14 @@ impl CausalDit {
         let angles = rotary.angles(positions(seq_len, &tokens).add_scalar(start as i64));
         let mut hidden = self.token_embedding.forward(tokens);
         for (i, block) in self.blocks.iter().enumerate() {
-            hidden = block.forward(hidden, &angles, |new| extend(i, new));
+            hidden = block.forward(hidden, &angles, self.precision, |new| extend(i, new));
         }
         hidden
     }
 
     fn read_out(&self, hidden: Tensor<3>) -> Tensor<3> {
-        apply(&self.linear, self.norm.forward(hidden))
+        let normed = self.precision.round(self.norm.forward(hidden));
+        self.precision.widen(apply(&self.linear, normed))
     }
 }
 
@@ -168,19 +180,23 @@ impl CausalBlock {
         &self,
         hidden: Tensor<3>,
         angles: &RotaryAngles,
+        precision: Precision,
         extend: impl FnOnce(KeyValue) -> KeyValue,
     ) -> Tensor<3> {
-        let packed = apply(&self.attn_qkv, self.norm1.forward(hidden.clone()));
+        let normed = precision.round(self.norm1.forward(hidden.clone()));
+        let packed = precision.widen(apply(&self.attn_qkv, normed));
         let [query, key, value] = split_heads(packed, self.n_heads);
         let KeyValue { key, value } = extend(KeyValue {
             key: angles.rotate(key).swap_dims(1, 2),
             value: value.swap_dims(1, 2),
         });
         let mixed = causal_attention(angles.rotate(query).swap_dims(1, 2), key, value);
-        let branch = apply(&self.attn_out, merge_heads(mixed.swap_dims(1, 2)));
+        let mixed = precision.round(merge_heads(mixed.swap_dims(1, 2)));
+        let branch = precision.widen(apply(&self.attn_out, mixed));
         let hidden = hidden + self.dropout.forward(branch);
 
-        let branch = self.mlp.forward(self.norm2.forward(hidden.clone()));
+        let normed = precision.round(self.norm2.forward(hidden.clone()));
+        let branch = precision.widen(self.mlp.forward(normed));
         hidden + self.dropout.forward(branch)
     }
 }

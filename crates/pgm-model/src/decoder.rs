@@ -3,6 +3,7 @@ use burn::nn::{Dropout, DropoutConfig, LayerNorm, Linear};
 use burn::tensor::{Device, Tensor};
 use partition_attention::{Segments, partition_attention};
 
+use crate::Precision;
 use crate::encoder::BlockSizes;
 use crate::layers::{
     AdaLayerNorm, FeedForward, RotaryAngles, apply, layer_norm, merge_heads, projection,
@@ -22,6 +23,8 @@ pub(crate) struct CrossInput<'a> {
     pub key_angles: &'a RotaryAngles,
     /// Which encoded tokens each query reads.
     pub segments: &'a Segments,
+    /// Of products and attention.
+    pub precision: Precision,
 }
 
 /// A transformer block with cross-attention to the encoder output and no self-attention.
@@ -58,11 +61,15 @@ impl DecoderBlock {
 
     /// `[batch, queries, d_model]` to the same shape.
     pub(crate) fn forward(&self, hidden: Tensor<3>, input: &CrossInput) -> Tensor<3> {
+        let precision = input.precision;
         let (attention, feed_forward) = self.ada_layer_norm.forward(input.conditioning.clone());
 
         let normed = attention.modulate(self.query_norm.forward(hidden.clone()));
-        let [query] = split_heads(apply(&self.attn_query, normed), self.n_heads);
-        let normed = self.key_value_norm.forward(input.encoded.clone());
+        let [query] = split_heads(
+            apply(&self.attn_query, precision.round(normed)),
+            self.n_heads,
+        );
+        let normed = precision.round(self.key_value_norm.forward(input.encoded.clone()));
         let [key, value] = split_heads(apply(&self.attn_key_value, normed), self.n_heads);
         let mixed = partition_attention(
             input.query_angles.rotate(query),
@@ -70,11 +77,11 @@ impl DecoderBlock {
             value,
             input.segments,
         );
-        let branch = apply(&self.attn_out, merge_heads(mixed));
+        let branch = precision.widen(apply(&self.attn_out, merge_heads(mixed)));
         let hidden = hidden + attention.gate(self.dropout.forward(branch));
 
         let normed = feed_forward.modulate(self.norm2.forward(hidden.clone()));
-        let branch = self.mlp.forward(normed);
+        let branch = precision.widen(self.mlp.forward(precision.round(normed)));
         hidden + feed_forward.gate(self.dropout.forward(branch))
     }
 }

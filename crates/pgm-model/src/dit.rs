@@ -3,6 +3,7 @@ use burn::nn::Embedding;
 use burn::tensor::{Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
+use crate::Precision;
 use crate::config::{ConfigError, check_sizes};
 use crate::encoder::{BlockSizes, Encoder};
 use crate::input::{positions, segments};
@@ -78,6 +79,7 @@ impl DitConfig {
             encoder: Encoder::new(self.n_blocks, sizes, device),
             output_layer: OutputLayer::new(self.d_model, self.cond_dim, self.vocab_size, device),
             head_dim: self.d_model / self.n_heads,
+            precision: Precision::default(),
         }
     }
 }
@@ -93,9 +95,18 @@ pub struct Dit {
     encoder: Encoder,
     output_layer: OutputLayer,
     head_dim: usize,
+    #[module(skip)]
+    precision: Precision,
 }
 
 impl Dit {
+    /// Multiplies matrices in this format from now on.
+    #[must_use]
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
+    }
+
     /// Logits of every position from all tokens, MASK tokens included.
     ///
     /// # Shapes
@@ -110,9 +121,14 @@ impl Dit {
         let lengths = vec![seq_len; batch];
         let segments = segments(&lengths, seq_len, &lengths, seq_len, &tokens);
         let embedded = self.token_embedding.forward(tokens);
-        let hidden = self
-            .encoder
-            .forward(embedded, conditioning.clone(), &angles, &segments);
-        self.output_layer.forward(hidden, conditioning)
+        let hidden = self.encoder.forward(
+            embedded,
+            conditioning.clone(),
+            &angles,
+            &segments,
+            self.precision,
+        );
+        self.output_layer
+            .forward(hidden, conditioning, self.precision)
     }
 }

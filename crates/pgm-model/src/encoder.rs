@@ -3,6 +3,7 @@ use burn::nn::{Dropout, DropoutConfig, LayerNorm, Linear};
 use burn::tensor::{Device, Tensor};
 use partition_attention::{Segments, partition_attention};
 
+use crate::Precision;
 use crate::layers::{
     AdaLayerNorm, FeedForward, RotaryAngles, apply, layer_norm, merge_heads, projection,
     split_heads,
@@ -55,17 +56,19 @@ impl EncoderBlock {
         conditioning: Tensor<2>,
         angles: &RotaryAngles,
         segments: &Segments,
+        precision: Precision,
     ) -> Tensor<3> {
         let (attention, feed_forward) = self.ada_layer_norm.forward(conditioning);
 
         let normed = attention.modulate(self.norm1.forward(hidden.clone()));
+        let normed = precision.round(normed);
         let [query, key, value] = split_heads(apply(&self.attn_qkv, normed), self.n_heads);
         let mixed = partition_attention(angles.rotate(query), angles.rotate(key), value, segments);
-        let branch = apply(&self.attn_out, merge_heads(mixed));
+        let branch = precision.widen(apply(&self.attn_out, merge_heads(mixed)));
         let hidden = hidden + attention.gate(self.dropout.forward(branch));
 
         let normed = feed_forward.modulate(self.norm2.forward(hidden.clone()));
-        let branch = self.mlp.forward(normed);
+        let branch = precision.widen(self.mlp.forward(precision.round(normed)));
         hidden + feed_forward.gate(self.dropout.forward(branch))
     }
 }
@@ -94,9 +97,10 @@ impl Encoder {
         conditioning: Tensor<2>,
         angles: &RotaryAngles,
         segments: &Segments,
+        precision: Precision,
     ) -> Tensor<3> {
         self.blocks.iter().fold(hidden, |hidden, block| {
-            block.forward(hidden, conditioning.clone(), angles, segments)
+            block.forward(hidden, conditioning.clone(), angles, segments, precision)
         })
     }
 }

@@ -113,9 +113,12 @@ impl GroupSwap {
     /// `positions` `[batch, queries]` to `[batch, queries, d_model]`.
     pub(crate) fn forward(&self, positions: Tensor<2, Int>, input: &CrossInput) -> Tensor<3> {
         let pre_query = self.pre_query(positions, &input.encoded, input.segments);
-        let query = self.query_processor.forward(self.norm.forward(pre_query));
+        let precision = input.precision;
+        let normed = precision.round(self.norm.forward(pre_query));
+        let query = self.query_processor.forward(normed);
         let [query] = split_heads(query, self.n_heads);
-        let [key, value] = split_heads(apply(&self.key_value, input.encoded.clone()), self.n_heads);
+        let encoded = precision.round(input.encoded.clone());
+        let [key, value] = split_heads(apply(&self.key_value, encoded), self.n_heads);
         let rotate = |angles: &RotaryAngles, heads| angles.rotate(heads);
         let mixed = partition_attention(
             rotate(input.query_angles, query),
@@ -123,7 +126,7 @@ impl GroupSwap {
             value,
             input.segments,
         );
-        apply(&self.out, merge_heads(mixed))
+        precision.widen(apply(&self.out, merge_heads(mixed)))
     }
 
     fn pre_query(

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     CausalDit, CausalDitConfig, ConfigError, Dit, DitConfig, PartitionTransformer,
-    PartitionTransformerConfig,
+    PartitionTransformerConfig, Precision,
 };
 
 /// The network of any of the three families, for code that trains, evaluates and samples all of
@@ -21,6 +21,18 @@ pub enum LanguageModel {
     Masked(Dit),
     /// An autoregressive model.
     Causal(CausalDit),
+}
+
+impl LanguageModel {
+    /// Multiplies matrices in this format from now on.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        match self {
+            Self::Partition(network) => Self::Partition(network.with_precision(precision)),
+            Self::Masked(network) => Self::Masked(network.with_precision(precision)),
+            Self::Causal(network) => Self::Causal(network.with_precision(precision)),
+        }
+    }
 }
 
 /// Sizes of a [`LanguageModel`].

@@ -49,6 +49,7 @@ mod key_value_cache;
 mod language_model;
 mod layers;
 mod partition_transformer;
+mod precision;
 pub mod weights;
 
 pub use causal_dit::{CausalDit, CausalDitConfig};
@@ -66,3 +67,4 @@ pub use layers::{
     SigmaEmbedding,
 };
 pub use partition_transformer::{PartitionTransformer, PartitionTransformerConfig};
+pub use precision::Precision;

@@ -5,6 +5,7 @@ use discrete_diffusion::{KnownTokens, QueryPositions};
 use partition_attention::Segments;
 use serde::{Deserialize, Serialize};
 
+use crate::Precision;
 use crate::config::{ConfigError, check_sizes};
 use crate::decoder::{CrossInput, Decoder};
 use crate::encoder::{BlockSizes, Encoder};
@@ -99,6 +100,7 @@ impl PartitionTransformerConfig {
             decoder: Decoder::new(self.n_decoder_blocks, sizes, device),
             output_layer: OutputLayer::new(self.d_model, self.cond_dim, self.vocab_size, device),
             head_dim: self.d_model / self.n_heads,
+            precision: Precision::default(),
         }
     }
 }
@@ -126,9 +128,18 @@ pub struct PartitionTransformer {
     decoder: Decoder,
     output_layer: OutputLayer,
     head_dim: usize,
+    #[module(skip)]
+    precision: Precision,
 }
 
 impl PartitionTransformer {
+    /// Multiplies matrices in this format from now on.
+    #[must_use]
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
+    }
+
     /// Logits of every token, each from the tokens of the other group.
     ///
     /// # Shapes
@@ -204,6 +215,7 @@ impl PartitionTransformer {
             conditioning.clone(),
             &key_angles,
             &pass.token_segments,
+            self.precision,
         );
         let input = CrossInput {
             encoded,
@@ -211,10 +223,12 @@ impl PartitionTransformer {
             query_angles: &query_angles,
             key_angles: &key_angles,
             segments: &pass.query_segments,
+            precision: self.precision,
         };
         let hidden = self.group_swap.forward(pass.query_positions, &input);
         let hidden = self.decoder.forward(hidden, &input);
-        self.output_layer.forward(hidden, conditioning)
+        self.output_layer
+            .forward(hidden, conditioning, self.precision)
     }
 }
 

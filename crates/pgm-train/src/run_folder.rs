@@ -303,7 +303,8 @@ impl RunFolder {
         let network = config
             .model
             .network(config.objective.kind, vocab_size)
-            .init(device);
+            .init(device)
+            .with_precision(config.model.precision);
         let network = match weights {
             WeightsChoice::Raw => checkpoint.load_network(network)?,
             WeightsChoice::Average => match checkpoint.load_average(network.clone())? {

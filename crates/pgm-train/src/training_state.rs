@@ -42,7 +42,9 @@ impl TrainingState {
         // at once.
         let cpu = Device::flex();
         cpu.seed(config.seed);
-        let network = network_config.init(&cpu);
+        let network = network_config
+            .init(&cpu)
+            .with_precision(config.model.precision);
         network.visit(&mut DrawNow);
         let mut optimizer = AdamConfig::new()
             .with_beta_1(config.optimizer.beta_1)

@@ -1,4 +1,5 @@
 use burn::backend::{Backend, TensorMetadata, backend_extension, tensor::FloatTensor};
+use burn::tensor::{DType, FloatDType};
 
 /// `2 sqrt(2 / pi)`: with it, `(1 + tanh(u)) / 2` is `sigmoid(2 u)`.
 pub(crate) const SCALE: f64 = 1.595_769_121_605_730_7;
@@ -46,6 +47,11 @@ pub trait TransformerOps: Backend {
 
 /// The body of [`TransformerOps::tanh_gelu`] for any backend.
 pub(crate) fn composed_tanh_gelu<B: Backend>(input: FloatTensor<B>) -> FloatTensor<B> {
+    let dtype = input.dtype();
+    if is_half(dtype) {
+        let input = B::float_cast(input, FloatDType::F32);
+        return B::float_cast(composed_tanh_gelu::<B>(input), dtype.into());
+    }
     let gate = gate::<B>(&input);
     B::float_mul(input, gate)
 }
@@ -55,6 +61,13 @@ pub(crate) fn composed_tanh_gelu_backward<B: Backend>(
     input: FloatTensor<B>,
     output_grad: FloatTensor<B>,
 ) -> FloatTensor<B> {
+    let dtype = input.dtype();
+    if is_half(dtype) {
+        let [input, output_grad] =
+            [input, output_grad].map(|tensor| B::float_cast(tensor, FloatDType::F32));
+        let gradient = composed_tanh_gelu_backward::<B>(input, output_grad);
+        return B::float_cast(gradient, dtype.into());
+    }
     // d/dx x s(v) = s + x s (1 - s) v', with v = SCALE (x + CUBIC x^3).
     let gate = gate::<B>(&input);
     let square = B::float_mul(input.clone(), input.clone());
@@ -65,6 +78,11 @@ pub(crate) fn composed_tanh_gelu_backward<B: Backend>(
     let rest = B::float_sub(gate.clone(), B::float_mul(gate.clone(), gate.clone()));
     let curve = B::float_mul(B::float_mul(input, slope), rest);
     B::float_mul(output_grad, B::float_add(gate, curve))
+}
+
+/// Formats in which the polynomial would be rounded visibly; it is worked out in float32 instead.
+fn is_half(dtype: DType) -> bool {
+    matches!(dtype, DType::F16 | DType::BF16)
 }
 
 /// `sigmoid(SCALE (x + CUBIC x^3))`.

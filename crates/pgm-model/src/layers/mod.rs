@@ -44,11 +44,12 @@ pub(crate) fn apply(linear: &Linear, input: Tensor<3>) -> Tensor<3> {
     output.reshape([batch, seq_len, d_output])
 }
 
-/// Applies a linear layer to the rows of a matrix.
+/// Applies a linear layer to the rows of a matrix, in the number format of the matrix.
 pub(crate) fn apply_to_rows(linear: &Linear, input: Tensor<2>) -> Tensor<2> {
-    let output = matrix_product(input, linear.weight.val());
+    let dtype = input.dtype();
+    let output = matrix_product(input, linear.weight.val().cast(dtype));
     match &linear.bias {
-        Some(bias) => output + bias.val().unsqueeze(),
+        Some(bias) => output + bias.val().cast(dtype).unsqueeze(),
         None => output,
     }
 }

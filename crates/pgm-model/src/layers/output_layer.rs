@@ -2,6 +2,8 @@ use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
 use burn::tensor::{Device, Tensor};
 
+use crate::Precision;
+
 use super::{apply, apply_to_rows, layer_norm, zero_linear};
 
 /// The last norm, its modulation, and the projection to the vocabulary.
@@ -25,12 +27,17 @@ impl OutputLayer {
     /// - hidden: `[batch, seq, d_model]`
     /// - conditioning: `[batch or 1, cond_dim]`
     /// - output: `[batch, seq, vocab_size]`
-    pub fn forward(&self, hidden: Tensor<3>, conditioning: Tensor<2>) -> Tensor<3> {
+    pub fn forward(
+        &self,
+        hidden: Tensor<3>,
+        conditioning: Tensor<2>,
+        precision: Precision,
+    ) -> Tensor<3> {
         let modulation = apply_to_rows(&self.ada_layer_norm, conditioning).unsqueeze_dim::<3>(1);
         let d_model = hidden.dims()[2];
         let shift = modulation.clone().narrow(2, 0, d_model);
         let scale = modulation.narrow(2, d_model, d_model);
         let normed = self.norm.forward(hidden) * scale.add_scalar(1.0) + shift;
-        apply(&self.linear, normed)
+        precision.widen(apply(&self.linear, precision.round(normed)))
     }
 }

@@ -19,6 +19,8 @@ impl RotaryAngles {
     /// # Shapes
     /// - heads and output: `[batch, seq, heads, head_dim]`
     pub fn rotate(&self, heads: Tensor<4>) -> Tensor<4> {
+        let dtype = heads.dtype();
+        let heads = heads.cast(self.cos.dtype());
         let half = heads.dims()[3] / 2;
         let first = heads.clone().narrow(3, 0, half);
         let second = heads.narrow(3, half, half);
@@ -29,6 +31,7 @@ impl RotaryAngles {
             ],
             3,
         )
+        .cast(dtype)
     }
 }
 

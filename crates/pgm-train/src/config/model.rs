@@ -1,7 +1,7 @@
 use discrete_diffusion::Weighting;
 use pgm_model::{
     CausalDitConfig, DitConfig, LanguageModelConfig, PartitionTransformerConfig, PreQuery,
-    QueryProcessorKind,
+    Precision, QueryProcessorKind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +66,8 @@ pub struct ModelSection {
     pub pre_query: PreQuery,
     /// The map from GroupSwap's pre-query to its query.
     pub query_processor: QueryProcessorKind,
+    /// Number format of matrix products and attention; everything else is float32.
+    pub precision: Precision,
 }
 
 impl Default for ModelSection {
@@ -82,6 +84,7 @@ impl Default for ModelSection {
             dropout: pgm.dropout,
             pre_query: pgm.pre_query,
             query_processor: pgm.query_processor,
+            precision: Precision::default(),
         }
     }
 }

@@ -14,8 +14,8 @@ use burn_cubecl::CubeDevice;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::empty_device_dtype;
 use burn_cubecl::tensor::CubeTensor;
-use cubecl_runtime::runtime::Runtime;
 use cubecl_cuda::CudaRuntime;
+use cubecl_runtime::runtime::Runtime;
 
 use library::{Operands, is_present};
 use plan::{Matrix, Product};
