@@ -9,7 +9,7 @@ use crate::input::positions;
 use crate::key_value_cache::{KeyValue, KeyValueCache};
 use crate::layers::{
     FeedForward, RotaryAngles, RotaryEmbedding, apply, causal_attention, layer_norm, merge_heads,
-    projection, split_heads,
+    normalise, projection, split_heads,
 };
 use crate::partition_transformer::token_embedding;
 
@@ -146,7 +146,7 @@ impl CausalDit {
     }
 
     fn read_out(&self, hidden: Tensor<3>) -> Tensor<3> {
-        let normed = self.precision.round(self.norm.forward(hidden));
+        let normed = self.precision.round(normalise(&self.norm, hidden));
         self.precision.widen(apply(&self.linear, normed))
     }
 }
@@ -183,7 +183,7 @@ impl CausalBlock {
         precision: Precision,
         extend: impl FnOnce(KeyValue) -> KeyValue,
     ) -> Tensor<3> {
-        let normed = precision.round(self.norm1.forward(hidden.clone()));
+        let normed = precision.round(normalise(&self.norm1, hidden.clone()));
         let packed = precision.widen(apply(&self.attn_qkv, normed));
         let [query, key, value] = split_heads(packed, self.n_heads);
         let KeyValue { key, value } = extend(KeyValue {
@@ -195,7 +195,7 @@ impl CausalBlock {
         let branch = precision.widen(apply(&self.attn_out, mixed));
         let hidden = hidden + self.dropout.forward(branch);
 
-        let normed = precision.round(self.norm2.forward(hidden.clone()));
+        let normed = precision.round(normalise(&self.norm2, hidden.clone()));
         let branch = precision.widen(self.mlp.forward(normed));
         hidden + self.dropout.forward(branch)
     }

@@ -6,7 +6,7 @@ use partition_attention::{Segments, partition_attention};
 use crate::Precision;
 use crate::encoder::BlockSizes;
 use crate::layers::{
-    AdaLayerNorm, FeedForward, RotaryAngles, apply, layer_norm, merge_heads, projection,
+    AdaLayerNorm, FeedForward, RotaryAngles, apply, layer_norm, merge_heads, normalise, projection,
     split_heads,
 };
 
@@ -64,12 +64,12 @@ impl DecoderBlock {
         let precision = input.precision;
         let (attention, feed_forward) = self.ada_layer_norm.forward(input.conditioning.clone());
 
-        let normed = attention.modulate(self.query_norm.forward(hidden.clone()));
+        let normed = attention.modulate(normalise(&self.query_norm, hidden.clone()));
         let [query] = split_heads(
             apply(&self.attn_query, precision.round(normed)),
             self.n_heads,
         );
-        let normed = precision.round(self.key_value_norm.forward(input.encoded.clone()));
+        let normed = precision.round(normalise(&self.key_value_norm, input.encoded.clone()));
         let [key, value] = split_heads(apply(&self.attn_key_value, normed), self.n_heads);
         let mixed = partition_attention(
             input.query_angles.rotate(query),
@@ -80,7 +80,7 @@ impl DecoderBlock {
         let branch = precision.widen(apply(&self.attn_out, merge_heads(mixed)));
         let hidden = hidden + attention.gate(self.dropout.forward(branch));
 
-        let normed = feed_forward.modulate(self.norm2.forward(hidden.clone()));
+        let normed = feed_forward.modulate(normalise(&self.norm2, hidden.clone()));
         let branch = precision.widen(self.mlp.forward(precision.round(normed)));
         hidden + feed_forward.gate(self.dropout.forward(branch))
     }

@@ -5,7 +5,7 @@ use partition_attention::{Segments, partition_attention};
 
 use crate::Precision;
 use crate::layers::{
-    AdaLayerNorm, FeedForward, RotaryAngles, apply, layer_norm, merge_heads, projection,
+    AdaLayerNorm, FeedForward, RotaryAngles, apply, layer_norm, merge_heads, normalise, projection,
     split_heads,
 };
 
@@ -60,14 +60,14 @@ impl EncoderBlock {
     ) -> Tensor<3> {
         let (attention, feed_forward) = self.ada_layer_norm.forward(conditioning);
 
-        let normed = attention.modulate(self.norm1.forward(hidden.clone()));
+        let normed = attention.modulate(normalise(&self.norm1, hidden.clone()));
         let normed = precision.round(normed);
         let [query, key, value] = split_heads(apply(&self.attn_qkv, normed), self.n_heads);
         let mixed = partition_attention(angles.rotate(query), angles.rotate(key), value, segments);
         let branch = precision.widen(apply(&self.attn_out, merge_heads(mixed)));
         let hidden = hidden + attention.gate(self.dropout.forward(branch));
 
-        let normed = feed_forward.modulate(self.norm2.forward(hidden.clone()));
+        let normed = feed_forward.modulate(normalise(&self.norm2, hidden.clone()));
         let branch = precision.widen(self.mlp.forward(precision.round(normed)));
         hidden + feed_forward.gate(self.dropout.forward(branch))
     }

@@ -32,3 +32,12 @@ pub fn matrix_product(left: Tensor<2>, right: Tensor<2>) -> Tensor<2> {
         right.into_dispatch(),
     ))
 }
+
+/// A row `[n]` as `[n_rows, n]`, without copies; its gradient is the sum of each column.
+///
+/// The same as broadcasting, but for that sum: on CUDA it is a product with ones by cuBLASLt, up to a
+/// hundred times as fast as Burn's reduction.
+pub fn repeat_row(row: Tensor<1>, n_rows: usize) -> Tensor<2> {
+    let row = row.unsqueeze::<2>();
+    Tensor::from_dispatch(Dispatch::repeat_row(row.into_dispatch(), n_rows))
+}

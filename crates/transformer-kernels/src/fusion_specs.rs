@@ -3,6 +3,14 @@
 use burn::backend::fusion::custom::TensorSpec;
 use burn::tensor::Shape;
 
+/// Of the sums of columns.
+pub(crate) fn column_sums(matrix: &TensorSpec) -> TensorSpec {
+    let [_, n_columns] = matrix.shape.dims();
+    let mut sums = matrix.clone();
+    sums.shape = Shape::from([1, n_columns]);
+    sums
+}
+
 /// Of a product of two matrices.
 pub(crate) fn matrix_product(left: &TensorSpec, right: &TensorSpec) -> TensorSpec {
     let [n_rows, _] = left.shape.dims();

@@ -1,5 +1,5 @@
 use burn::backend::{Backend, TensorMetadata, backend_extension, tensor::FloatTensor};
-use burn::tensor::{DType, FloatDType};
+use burn::tensor::{DType, FloatDType, Shape};
 
 /// `2 sqrt(2 / pi)`: with it, `(1 + tanh(u)) / 2` is `sigmoid(2 u)`.
 pub(crate) const SCALE: f64 = 1.595_769_121_605_730_7;
@@ -42,6 +42,19 @@ pub trait TransformerOps: Backend {
         right: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
         Self::float_matmul(left, right)
+    }
+
+    /// The differentiable entry: see [`repeat_row`](crate::repeat_row).
+    #[fusion(default)]
+    fn repeat_row(row: FloatTensor<Self>, n_rows: usize) -> FloatTensor<Self> {
+        let [_, n_columns] = row.shape().dims();
+        Self::float_expand(row, Shape::from([n_rows, n_columns]))
+    }
+
+    /// `[m, n]` to `[1, n]`.
+    #[fusion(meta = crate::fusion_specs::column_sums)]
+    fn column_sums(matrix: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_sum_dim(matrix, 0)
     }
 }
 

@@ -3,6 +3,8 @@
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use transformer_kernels::matrix_product;
+#[cfg(feature = "autodiff")]
+use transformer_kernels::repeat_row;
 
 fn devices() -> Vec<Device> {
     vec![
@@ -147,6 +149,25 @@ fn gradients_are_products_with_the_transposed_matrices() {
         for (found, expected) in found.into_iter().zip([&left_grad, &right_grad]) {
             assert!(error(found, expected) < 2e-6, "{device:?}");
         }
+    }
+}
+
+#[cfg(feature = "autodiff")]
+#[test]
+fn the_gradient_of_a_repeated_row_is_the_sum_of_each_column() {
+    let [m, n] = [70, 24];
+    let (row, weights) = (numbers(n, 6), numbers(m * n, 7));
+    let sums = expected(&vec![1.0; m], &weights, [1, m, n]);
+    for device in devices() {
+        let device = device.autodiff();
+        let row = Tensor::<1>::from_floats(row.as_slice(), &device).require_grad();
+        let repeated = repeat_row(row.clone(), m);
+        assert_eq!(repeated.dims(), [m, n]);
+        let gradients = (repeated * matrix(&weights, [m, n], &device))
+            .sum()
+            .backward();
+        let found = row.grad(&gradients).expect("it is tracked");
+        assert!(error(found.unsqueeze(), &sums) < 2e-6, "{device:?}");
     }
 }
 

@@ -2,7 +2,7 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 
-use super::{apply_to_rows, zero_linear};
+use super::{apply_to_rows, repeat_modulation, zero_linear};
 
 /// Shift, scale and gate of one residual branch, each `[batch or 1, 1, d_model]`.
 #[derive(Debug, Clone)]
@@ -18,7 +18,9 @@ impl Modulation {
     /// # Shapes
     /// - normed and output: `[batch, seq, d_model]`
     pub fn modulate(&self, normed: Tensor<3>) -> Tensor<3> {
-        normed * self.scale.clone().add_scalar(1.0) + self.shift.clone()
+        let shape = normed.dims();
+        let scale = repeat_modulation(self.scale.clone(), shape);
+        normed * scale.add_scalar(1.0) + repeat_modulation(self.shift.clone(), shape)
     }
 
     /// Scales the result of the branch before it is added to the stream.
@@ -26,7 +28,8 @@ impl Modulation {
     /// # Shapes
     /// - branch and output: `[batch, seq, d_model]`
     pub fn gate(&self, branch: Tensor<3>) -> Tensor<3> {
-        branch * self.gate.clone()
+        let shape = branch.dims();
+        branch * repeat_modulation(self.gate.clone(), shape)
     }
 }
 

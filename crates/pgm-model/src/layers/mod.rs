@@ -15,11 +15,31 @@ use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Tensor};
-use transformer_kernels::matrix_product;
+use transformer_kernels::{matrix_product, repeat_row};
 
 /// Layer normalisation with a weight and no bias.
 pub(crate) fn layer_norm(d_model: usize, device: &Device) -> LayerNorm {
     LayerNormConfig::new(d_model).with_bias(false).init(device)
+}
+
+/// Layer normalisation by a layer with a weight and no bias.
+///
+/// # Shapes
+/// - input and output: `[batch, seq, d_model]`
+pub(crate) fn normalise(norm: &LayerNorm, input: Tensor<3>) -> Tensor<3> {
+    let shape @ [batch, seq_len, d_model] = input.dims();
+    let ones = Tensor::<1>::ones([d_model], &input.device());
+    let normed = burn::tensor::module::layer_norm(input, ones, None, 1e-5);
+    normed * repeat_row(norm.gamma.val(), batch * seq_len).reshape(shape)
+}
+
+/// `[batch or 1, 1, d_model]` as `[batch, seq, d_model]`.
+pub(crate) fn repeat_modulation(modulation: Tensor<3>, shape: [usize; 3]) -> Tensor<3> {
+    let [batch, seq_len, _] = shape;
+    match modulation.dims()[0] {
+        1 => repeat_row(modulation.flatten(0, 2), batch * seq_len).reshape(shape),
+        _ => modulation.expand(shape),
+    }
 }
 
 /// A projection without bias.
@@ -49,7 +69,7 @@ pub(crate) fn apply_to_rows(linear: &Linear, input: Tensor<2>) -> Tensor<2> {
     let dtype = input.dtype();
     let output = matrix_product(input, linear.weight.val().cast(dtype));
     match &linear.bias {
-        Some(bias) => output + bias.val().cast(dtype).unsqueeze(),
+        Some(bias) => output.clone() + repeat_row(bias.val().cast(dtype), output.dims()[0]),
         None => output,
     }
 }

@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::Precision;
 
-use super::{apply, apply_to_rows, layer_norm, zero_linear};
+use super::{apply, apply_to_rows, layer_norm, normalise, repeat_modulation, zero_linear};
 
 /// The last norm, its modulation, and the projection to the vocabulary.
 #[derive(Module, Debug)]
@@ -37,7 +37,10 @@ impl OutputLayer {
         let d_model = hidden.dims()[2];
         let shift = modulation.clone().narrow(2, 0, d_model);
         let scale = modulation.narrow(2, d_model, d_model);
-        let normed = self.norm.forward(hidden) * scale.add_scalar(1.0) + shift;
+        let shape = hidden.dims();
+        let normed = normalise(&self.norm, hidden)
+            * repeat_modulation(scale, shape).add_scalar(1.0)
+            + repeat_modulation(shift, shape);
         precision.widen(apply(&self.linear, precision.round(normed)))
     }
 }

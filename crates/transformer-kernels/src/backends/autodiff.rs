@@ -19,6 +19,15 @@ impl<B: TransformerOps, C: CheckpointStrategy> TransformerOps for Autodiff<B, C>
         }
     }
 
+    fn repeat_row(row: FloatTensor<Self>, n_rows: usize) -> FloatTensor<Self> {
+        let node = row.node();
+        let output = B::repeat_row(row.into_primitive(), n_rows);
+        match RepeatRow.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((), output),
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        }
+    }
+
     fn matrix_product(left: FloatTensor<Self>, right: FloatTensor<Self>) -> FloatTensor<Self> {
         let nodes = [left.node(), right.node()];
         let [left, right] = [left, right].map(|matrix| matrix.into_primitive());
@@ -27,6 +36,22 @@ impl<B: TransformerOps, C: CheckpointStrategy> TransformerOps for Autodiff<B, C>
             OpsKind::Tracked(prep) => prep.finish((left, right), product),
             OpsKind::UnTracked(prep) => prep.finish(product),
         }
+    }
+}
+
+#[derive(Debug)]
+struct RepeatRow;
+
+impl<B: TransformerOps> Backward<B, 1> for RepeatRow {
+    type State = ();
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 1>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
+        unary::<B, _>(ops.parents, ops.node, grads, B::column_sums);
     }
 }
 
