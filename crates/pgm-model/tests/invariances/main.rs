@@ -3,4 +3,5 @@
 mod baselines;
 mod initial_loss;
 mod partition_transformer;
+mod precision;
 mod small_networks;
