@@ -2,9 +2,9 @@ use burn::backend::DType;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn_cubecl::CubeBackend;
 
-#[cfg(feature = "cuda")]
-use crate::kernels::tensor_core;
 use crate::kernels::{BackwardInput, portable};
+#[cfg(feature = "cuda")]
+use crate::kernels::{tensor_core, warpgroup};
 use crate::{PartitionAttentionOps, reference};
 
 impl PartitionAttentionOps for CubeBackend {
@@ -14,6 +14,10 @@ impl PartitionAttentionOps for CubeBackend {
         value: FloatTensor<Self>,
         segments: IntTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        #[cfg(feature = "cuda")]
+        if warpgroup::fits(&query) {
+            return warpgroup::forward(query, key, value, segments);
+        }
         #[cfg(feature = "cuda")]
         if tensor_core::fits(&query) {
             return tensor_core::forward(query, key, value, segments);
@@ -53,6 +57,10 @@ impl PartitionAttentionOps for CubeBackend {
             log_sum_exp,
             output_grad,
         };
+        #[cfg(feature = "cuda")]
+        if warpgroup::fits(&input.query) {
+            return warpgroup::backward(input);
+        }
         #[cfg(feature = "cuda")]
         if tensor_core::fits(&input.query) {
             return tensor_core::backward(input);

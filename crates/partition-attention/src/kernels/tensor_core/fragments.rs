@@ -7,15 +7,15 @@ use cubecl::cmma::{MatrixIdent, MmaDefinition};
 use cubecl::prelude::*;
 
 /// Two numbers of a register.
-pub(super) type Pair<E> = Vector<E, Const<2>>;
+pub(in crate::kernels) type Pair<E> = Vector<E, Const<2>>;
 /// 16 bytes of half-precision numbers: what is read at once.
-pub(super) type Chunk<E> = Vector<E, Const<8>>;
+pub(in crate::kernels) type Chunk<E> = Vector<E, Const<8>>;
 /// Accumulators of tiles with 16 rows and 8 columns, tile by tile.
-pub(super) type Tiles = Sequence<Array<Pair<f32>>>;
+pub(in crate::kernels) type Tiles = Sequence<Array<Pair<f32>>>;
 
 /// Zeros.
 #[cube]
-pub(super) fn zero_tiles(#[comptime] n_tiles: usize) -> Tiles {
+pub(in crate::kernels) fn zero_tiles(#[comptime] n_tiles: usize) -> Tiles {
     let mut tiles = Sequence::new();
     #[unroll]
     for _ in 0..n_tiles {
@@ -30,7 +30,7 @@ pub(super) fn zero_tiles(#[comptime] n_tiles: usize) -> Tiles {
 /// Where chunk `chunk` of row `row` lies: neighbours are exchanged so that the rows of a matrix fall
 /// into different banks.
 #[cube]
-pub(super) fn place(row: usize, chunk: usize, #[comptime] chunks: usize) -> usize {
+pub(in crate::kernels) fn place(row: usize, chunk: usize, #[comptime] chunks: usize) -> usize {
     if comptime![chunks == 4] {
         row * chunks + (chunk ^ ((row / 2) % 4))
     } else {
@@ -40,7 +40,7 @@ pub(super) fn place(row: usize, chunk: usize, #[comptime] chunks: usize) -> usiz
 
 /// A left operand of 16 rows from `row` and 16 columns from `16 step`.
 #[cube]
-pub(super) fn load_left<E: Float>(
+pub(in crate::kernels) fn load_left<E: Float>(
     shared: &Shared<[Chunk<E>]>,
     row: usize,
     #[comptime] step: usize,
@@ -55,7 +55,7 @@ pub(super) fn load_left<E: Float>(
 /// Right operands of two tiles: 16 rows of shared memory from `row` are their columns, and its
 /// columns from `16 step` the dimension that is summed over.
 #[cube]
-pub(super) fn load_right<E: Float>(
+pub(in crate::kernels) fn load_right<E: Float>(
     shared: &Shared<[Chunk<E>]>,
     row: usize,
     #[comptime] step: usize,
@@ -76,7 +76,7 @@ pub(super) fn load_right<E: Float>(
 /// Right operands of two tiles: 16 rows of shared memory from `row` are summed over, and its columns
 /// from `16 pair` are their columns.
 #[cube]
-pub(super) fn load_right_transposed<E: Float>(
+pub(in crate::kernels) fn load_right_transposed<E: Float>(
     shared: &Shared<[Chunk<E>]>,
     row: usize,
     #[comptime] pair: usize,
@@ -107,7 +107,7 @@ fn split<E: Float>(all: &Array<Pair<E>>) -> (Array<Pair<E>>, Array<Pair<E>>) {
 
 /// Two tiles side by side, rounded, as the left operand of another product.
 #[cube]
-pub(super) fn as_left<E: Float>(
+pub(in crate::kernels) fn as_left<E: Float>(
     first: &Array<Pair<f32>>,
     second: &Array<Pair<f32>>,
 ) -> Array<Pair<E>> {
@@ -121,7 +121,7 @@ pub(super) fn as_left<E: Float>(
 
 /// `tile += left right`.
 #[cube]
-pub(super) fn multiply<E: Float>(
+pub(in crate::kernels) fn multiply<E: Float>(
     left: &Array<Pair<E>>,
     right: &Array<Pair<E>>,
     tile: &mut Array<Pair<f32>>,
@@ -132,7 +132,7 @@ pub(super) fn multiply<E: Float>(
 
 /// `2^x`, within two units of the last place; numbers below 2^-126 become 0.
 #[cube]
-pub(super) fn exp2(x: f32) -> f32 {
+pub(in crate::kernels) fn exp2(x: f32) -> f32 {
     let result: f32;
     gpu_asm!("ex2.approx.ftz.f32 {}, {};", out(_) result, in(_) x, options(nomem));
     result

@@ -4,10 +4,10 @@
 //! weights go from the accumulators of one product to the operands of the next in registers.
 
 mod forward;
-mod fragments;
+pub(super) mod fragments;
 mod key_value_grad;
 mod query_grad;
-mod staging;
+pub(super) mod staging;
 
 use std::sync::Once;
 
@@ -100,7 +100,7 @@ impl Tiling {
     }
 }
 
-fn dtypes(query: &CubeTensor, segments: &CubeTensor) -> [ElemType; 2] {
+pub(super) fn dtypes(query: &CubeTensor, segments: &CubeTensor) -> [ElemType; 2] {
     [query.dtype, segments.dtype].map(dtype_to_storage_type)
 }
 

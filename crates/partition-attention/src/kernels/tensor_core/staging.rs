@@ -8,7 +8,7 @@ use super::fragments::{Chunk, place};
 /// Starts copying `n_rows` rows from `first_row` to the places from `shared_row` on. Rows behind
 /// `last_row` are copies of it. All units of the cube take part.
 #[cube]
-pub(super) fn copy_rows<E: Float>(
+pub(in crate::kernels) fn copy_rows<E: Float>(
     tensor: &Tensor<Chunk<E>>,
     shared: &mut Shared<[Chunk<E>]>,
     shared_row: usize,
@@ -36,7 +36,7 @@ pub(super) fn copy_rows<E: Float>(
 /// Starts copying one number a row, of `n_rows` rows from `first_row`; rows behind `last_row` get the
 /// number of that row. The first `n_rows` units of the cube take part.
 #[cube]
-pub(super) fn copy_row_sums(
+pub(in crate::kernels) fn copy_row_sums(
     sums: &Tensor<f32>,
     shared: &mut Shared<[f32]>,
     shared_row: usize,
@@ -55,12 +55,12 @@ pub(super) fn copy_row_sums(
 
 /// Ends a group of copies.
 #[cube]
-pub(super) fn commit() {
+pub(in crate::kernels) fn commit() {
     gpu_asm!("cp.async.commit_group;");
 }
 
 /// Waits until at most `n_pending` groups of this unit's copies are under way.
 #[cube]
-pub(super) fn wait(#[comptime] n_pending: usize) {
+pub(in crate::kernels) fn wait(#[comptime] n_pending: usize) {
     gpu_asm!("cp.async.wait_group {n};", n = const n_pending);
 }
