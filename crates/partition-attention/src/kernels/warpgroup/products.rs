@@ -15,8 +15,6 @@ use crate::kernels::tensor_core::fragments::{Chunk, Pair};
 
 /// What a lane holds of a 64 x 64 matrix.
 pub(super) type Numbers = Vector<f32, Const<32>>;
-/// What a lane holds of a left operand with 16 columns: four pairs.
-type Left = Vector<u32, Const<4>>;
 
 /// Bytes of a matrix in shared memory.
 pub(super) const MATRIX_BYTES: u32 = 64 * 128;
@@ -75,39 +73,47 @@ pub(super) fn product_of_rows<E: Float>(
     right: u32,
     #[comptime] format: &str,
 ) -> Numbers {
-    let left_0 = left_operand::<E>(left, 0usize);
-    let left_1 = left_operand::<E>(left, 1usize);
-    let left_2 = left_operand::<E>(left, 2usize);
-    let left_3 = left_operand::<E>(left, 3usize);
+    let a00 = u32::reinterpret(left[0]);
+    let a01 = u32::reinterpret(left[1]);
+    let a02 = u32::reinterpret(left[2]);
+    let a03 = u32::reinterpret(left[3]);
+    let a04 = u32::reinterpret(left[4]);
+    let a05 = u32::reinterpret(left[5]);
+    let a06 = u32::reinterpret(left[6]);
+    let a07 = u32::reinterpret(left[7]);
+    let a08 = u32::reinterpret(left[8]);
+    let a09 = u32::reinterpret(left[9]);
+    let a10 = u32::reinterpret(left[10]);
+    let a11 = u32::reinterpret(left[11]);
+    let a12 = u32::reinterpret(left[12]);
+    let a13 = u32::reinterpret(left[13]);
+    let a14 = u32::reinterpret(left[14]);
+    let a15 = u32::reinterpret(left[15]);
     let right = descriptor(right);
     let result: Numbers;
     gpu_asm!(
         "{{ .reg .b64 b; .reg .pred first; .reg .pred next; ",
         "setp.ne.u64 first, {right}, {right}; setp.eq.u64 next, {right}, {right}; ",
         "mov.b64 b, {right}; wgmma.fence.sync.aligned; ",
-        "wgmma.mma_async.sync.aligned.m64n64k16.f32.{format}.{format} {result}, {left_0}, b, first, 1, 1, 1; ",
+        "wgmma.mma_async.sync.aligned.m64n64k16.f32.{format}.{format} ",
+        "{result}, {{{a00}, {a01}, {a02}, {a03}}}, b, first, 1, 1, 1; ",
         "add.s64 b, b, 128; ",
-        "wgmma.mma_async.sync.aligned.m64n64k16.f32.{format}.{format} {result}, {left_1}, b, next, 1, 1, 1; ",
+        "wgmma.mma_async.sync.aligned.m64n64k16.f32.{format}.{format} ",
+        "{result}, {{{a04}, {a05}, {a06}, {a07}}}, b, next, 1, 1, 1; ",
         "add.s64 b, b, 128; ",
-        "wgmma.mma_async.sync.aligned.m64n64k16.f32.{format}.{format} {result}, {left_2}, b, next, 1, 1, 1; ",
+        "wgmma.mma_async.sync.aligned.m64n64k16.f32.{format}.{format} ",
+        "{result}, {{{a08}, {a09}, {a10}, {a11}}}, b, next, 1, 1, 1; ",
         "add.s64 b, b, 128; ",
-        "wgmma.mma_async.sync.aligned.m64n64k16.f32.{format}.{format} {result}, {left_3}, b, next, 1, 1, 1; ",
+        "wgmma.mma_async.sync.aligned.m64n64k16.f32.{format}.{format} ",
+        "{result}, {{{a12}, {a13}, {a14}, {a15}}}, b, next, 1, 1, 1; ",
         "wgmma.commit_group.sync.aligned; wgmma.wait_group.sync.aligned 0; }}",
-        left_0 = in(_) left_0, left_1 = in(_) left_1, left_2 = in(_) left_2, left_3 = in(_) left_3,
+        a00 = in(_) a00, a01 = in(_) a01, a02 = in(_) a02, a03 = in(_) a03,
+        a04 = in(_) a04, a05 = in(_) a05, a06 = in(_) a06, a07 = in(_) a07,
+        a08 = in(_) a08, a09 = in(_) a09, a10 = in(_) a10, a11 = in(_) a11,
+        a12 = in(_) a12, a13 = in(_) a13, a14 = in(_) a14, a15 = in(_) a15,
         right = in(_) right, result = out(_) result,
     );
     result
-}
-
-/// Columns `16 step` to `16 step + 15` of a matrix in registers.
-#[cube]
-fn left_operand<E: Float>(numbers: &Array<Pair<E>>, #[comptime] step: usize) -> Left {
-    let mut left = Left::new(0u32);
-    #[unroll]
-    for i in 0..4usize {
-        left.insert(i, u32::reinterpret(numbers[4 * step + i]));
-    }
-    left
 }
 
 /// A matrix of zeros.
