@@ -46,3 +46,4 @@ pub use predictor::{KnownPredictor, MaskedPredictor, PartitionPredictor, Predict
 pub use remasking::Remasking;
 pub use request::{SampleError, SampleRequest, Samples};
 pub use schedule::{RevealSchedule, reveal_counts};
+pub(crate) use transfer::read;

@@ -1,7 +1,7 @@
 use burn::tensor::{Device, Tensor};
 
 use super::SampleError;
-use super::transfer::{padded, read_ints, select_rows};
+use super::transfer::{flat_places, int_vector, padded, read_ints, select_rows};
 use crate::{KnownTokens, PartitionDenoiser, QueryPositions, SequenceDenoiser};
 
 /// A network as a sampler sees it: it predicts hidden positions from the tokens that are known.
@@ -24,7 +24,8 @@ pub trait Predictor {
     ) -> Result<Tensor<2>, SampleError>;
 }
 
-/// An MDLM: the network runs over all positions, with MASK where hidden.
+/// An MDLM: the network runs over all positions, with MASK where hidden, and projects those in question to the
+/// vocabulary.
 #[derive(Debug, Clone, Copy)]
 pub struct MaskedPredictor<'a, D> {
     /// The network.
@@ -48,7 +49,9 @@ impl<D: SequenceDenoiser> Predictor for MaskedPredictor<'_, D> {
         positions: &[Vec<usize>],
         device: &Device,
     ) -> Result<Tensor<2>, SampleError> {
-        Ok(select_rows(self.all_logits(sequences, device), positions))
+        let tokens = padded(&filled(sequences, self.mask_token), device);
+        let places = flat_places(positions, tokens.dims()[1]);
+        Ok(self.denoiser.logits_at(tokens, int_vector(places, device)))
     }
 }
 
