@@ -48,6 +48,8 @@ struct Cli {
 enum Task {
     /// Build `pgm` and train a model; without arguments the quick start
     Train(PassedOn),
+    /// Build `pgm` and distil a trained model to fewer sampling steps
+    Distill(PassedOn),
     /// Build `pgm` and draw text from a trained model
     Sample(PassedOn),
     /// Build `pgm` and measure the perplexity of a trained model
@@ -92,6 +94,7 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<ExitCode> {
     let (command, passed_on) = match task {
         Task::Train(passed_on) => ("train", passed_on),
+        Task::Distill(passed_on) => ("distill", passed_on),
         Task::Sample(passed_on) => ("sample", passed_on),
         Task::EvalPpl(passed_on) => ("eval-ppl", passed_on),
         Task::EvalGenppl(passed_on) => ("eval-genppl", passed_on),

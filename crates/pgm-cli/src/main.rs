@@ -13,8 +13,8 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::commands::{
-    BenchArgs, ConvertArgs, EvalGenpplArgs, EvalPplArgs, InfoArgs, PrepareDataArgs, SampleArgs,
-    TrainArgs,
+    BenchArgs, ConvertArgs, DistillArgs, EvalGenpplArgs, EvalPplArgs, InfoArgs, PrepareDataArgs,
+    SampleArgs, TrainArgs,
 };
 
 /// Tensors on the CPU come and go by the megabyte; the system's allocator hands each back to the
@@ -28,6 +28,7 @@ Examples:
   pgm train --objective mdlm                the same with masked diffusion
   pgm sample --run runs/quickstart-pgm --n 8 --steps 32
   pgm eval-ppl --run runs/quickstart-pgm --draws 4
+  pgm distill                               its student for few sampling steps
   pgm eval-genppl --judge models/gpt2-large --n 1024
   pgm info --objective ar                   parameters, arithmetic and memory before training
   pgm convert pgm_8_8.ckpt --to safetensors --output pgm_8_8.safetensors
@@ -48,6 +49,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(TrainArgs),
+    Distill(DistillArgs),
     Sample(SampleArgs),
     EvalPpl(EvalPplArgs),
     EvalGenppl(EvalGenpplArgs),
@@ -69,6 +71,7 @@ fn main() -> std::process::ExitCode {
         .init();
     let result = match cli.command {
         Command::Train(args) => args.run(),
+        Command::Distill(args) => args.run(),
         Command::Sample(args) => args.run(),
         Command::EvalPpl(args) => args.run(),
         Command::EvalGenppl(args) => args.run(),

@@ -119,7 +119,13 @@ fn steps(folder: &RunFolder) -> Vec<usize> {
         .collect()
 }
 
+/// One test, as both parts draw from the device's generator.
 #[test]
+fn distillations_go_on_and_other_runs_are_refused() {
+    a_stopped_distillation_goes_on_as_if_it_had_not_stopped();
+    a_run_that_is_no_distillation_is_not_gone_on_with();
+}
+
 fn a_stopped_distillation_goes_on_as_if_it_had_not_stopped() {
     for (objective, settings) in [
         (
@@ -173,7 +179,6 @@ fn a_stopped_distillation_goes_on_as_if_it_had_not_stopped() {
     }
 }
 
-#[test]
 fn a_run_that_is_no_distillation_is_not_gone_on_with() {
     let temporary = tempfile::tempdir().unwrap();
     let teacher = train_teacher(temporary.path(), "ar");
