@@ -91,9 +91,15 @@ pub struct Comparison<'a> {
     pub mask_token: usize,
 }
 
+/// Positions whose divergence is computed at once: what the computation needs in between is this many rows.
+const POSITIONS_AT_ONCE: usize = 512;
+
 impl Comparison<'_> {
-    /// The sum of the divergences over all hidden positions that count. The student runs once; each step of the teacher
-    /// is compared on its own, so that no tensor holds the targets of all.
+    /// The sum of the divergences over all hidden positions that count, with its gradient.
+    ///
+    /// The student runs once. The gradient at its logits is computed here, some positions after the other, so that of
+    /// all positions three tensors `[positions, vocab_size]` live at a time: the student's logits, the teacher's, and
+    /// the gradient.
     ///
     /// # Shapes
     /// - output: `[1]`
@@ -110,20 +116,45 @@ impl Comparison<'_> {
             .flat_map(|row| row.counts.clone())
             .collect();
         let logits = student.logits(&sequences, &hidden, device)?;
-        let mut loss = Tensor::zeros([1], device);
+        let values = logits.clone().inner();
+
+        let plain_device = device.clone().inner();
+        let mut loss = Tensor::zeros([1], &plain_device);
+        let mut gradients = Vec::new();
+        // Where the gradient of each place stands.
+        let mut row_of = vec![0; counts.len()];
+        let mut n_rows = 0;
         for target in self.targets {
-            let n = target.places.len();
-            let weights = target.places.iter().map(|&at| counts[at] as u8 as f32);
-            let weights = TensorData::new(weights.collect(), [n]);
-            let places = target.places.iter().map(|&at| at as i64);
-            let places = TensorData::new(places.collect(), [n]);
-            let chosen = logits
-                .clone()
-                .select(0, Tensor::<1, Int>::from_data(places, device));
-            let teacher = target.logits.to_device(device);
-            let values = self.divergence.between(chosen, teacher, self.mask_token);
-            loss = loss + (values * Tensor::from_data(weights, device)).sum();
+            for (chunk, places) in target.places.chunks(POSITIONS_AT_ONCE).enumerate() {
+                let start = chunk * POSITIONS_AT_ONCE;
+                let teacher = target.logits.clone().narrow(0, start, places.len());
+                let student = values.clone().select(0, indices(places, &plain_device));
+                let student = student.autodiff().require_grad();
+                let weights: Vec<f32> = places.iter().map(|&at| counts[at] as u8 as f32).collect();
+                let weights = Tensor::<1>::from_data(weights.as_slice(), device);
+                let divergences =
+                    self.divergence
+                        .between(student.clone(), teacher.autodiff(), self.mask_token);
+                let sum = (divergences * weights).sum();
+                let gradient = student.grad(&sum.backward());
+                gradients.push(gradient.expect("the divergence depends on the student"));
+                loss = loss + sum.inner();
+                for &place in places {
+                    row_of[place] = n_rows;
+                    n_rows += 1;
+                }
+            }
         }
-        Ok(loss)
+        let gradient = Tensor::cat(gradients, 0).select(0, indices(&row_of, &plain_device));
+        // Linear in the logits, with this gradient; it adds exactly 0 to the value.
+        let linear = (logits * gradient.autodiff()).sum();
+        Ok(linear.clone() - linear.detach() + loss.autodiff())
     }
+}
+
+/// `[n]`
+fn indices(places: &[usize], device: &Device) -> Tensor<1, Int> {
+    let places: Vec<i64> = places.iter().map(|&at| at as i64).collect();
+    let n = places.len();
+    Tensor::from_data(TensorData::new(places, [n]), device)
 }

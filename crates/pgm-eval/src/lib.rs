@@ -33,7 +33,7 @@ pub use discrete_diffusion::samplers::{Context, RevealOrder};
 pub use error::EvalError;
 pub use generative::{
     DrawnSample, Estimate, GenerativePerplexity, GenerativeReport, JudgedSample, ModelSamples,
-    ResultsFile, SampleSource, TextSamples, TextStatistics, draw_sweep,
+    ResultsFile, SampleSource, SweepCurve, TextSamples, TextStatistics, draw_sweep,
 };
 pub use generator::{Generated, Generator};
 pub use judge::{Judge, JudgeError};

@@ -6,7 +6,7 @@ use clap::Args;
 use pgm_train::{CheckpointChoice, LoadedRun, RunFolder, WeightsChoice};
 
 /// Which trained model to use.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct RunArgs {
     /// Folder of a run
     #[arg(long, value_name = "DIR", default_value = "runs/quickstart-pgm")]

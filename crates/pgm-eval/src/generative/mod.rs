@@ -14,7 +14,7 @@ pub use report::GenerativeReport;
 pub use results_file::ResultsFile;
 pub use samples::{DrawnSample, ModelSamples, SampleSource, TextSamples};
 pub use statistics::TextStatistics;
-pub use sweep_plot::draw_sweep;
+pub use sweep_plot::{SweepCurve, draw_sweep};
 
 #[cfg(test)]
 pub(crate) mod test_judge {
