@@ -1,5 +1,7 @@
 //! The teacher's targets against all ways a rollout can go.
 
+#![allow(clippy::unwrap_used)]
+
 mod tiny_denoiser;
 
 use burn::tensor::Device;

@@ -1,5 +1,7 @@
 //! The configurations of the repository.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::Path;
 

@@ -1,6 +1,8 @@
 //! A distilled student draws better in few steps than its teacher, in exact laws of a language small enough to
 //! enumerate.
 
+#![allow(clippy::unwrap_used)]
+
 use burn::tensor::Device;
 use discrete_diffusion::TokenSampler;
 use discrete_diffusion::distillation::{Rollout, TeacherTimes};

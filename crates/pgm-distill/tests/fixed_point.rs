@@ -1,5 +1,7 @@
 //! The loss of small networks with random weights.
 
+#![allow(clippy::unwrap_used)]
+
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Distribution, Tensor};

@@ -1,6 +1,8 @@
 //! Distillations of seconds: a stopped one goes on exactly, another one is refused. Alone in its file: dropout draws
 //! from the device's generator, which all threads of a process share.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 
 use burn::tensor::Device;
