@@ -140,13 +140,12 @@ fn mean_loss(records: &[MetricRecord], start: usize, end: usize) -> Option<f64> 
 
 /// Of the last validation after so many steps.
 fn perplexity(records: &[MetricRecord], at: usize) -> Option<f64> {
-    let found = records.iter().rev().find_map(|record| match record {
+    records.iter().rev().find_map(|record| match record {
         MetricRecord::Validation {
             step, perplexity, ..
         } if *step == at => Some(*perplexity),
         _ => None,
-    });
-    found
+    })
 }
 
 fn or_dash(value: Option<f64>) -> String {
