@@ -97,8 +97,8 @@ impl ModuleVisitor for Flat {
 }
 
 /// The loss and its gradient.
-fn loss<'a>(
-    rows: &'a [StudentRow],
+fn loss(
+    rows: &[StudentRow],
     targets: Vec<StepTargets>,
     divergence: Divergence,
     student: &LanguageModel,
