@@ -81,7 +81,7 @@ fn distance(network: &LanguageModel, n_steps: usize) -> f64 {
         let reveal = 1.0 / (n_steps - step) as f64;
         let mut next = vec![0.0; N_STATES];
         for (from, mass) in law.iter().enumerate() {
-            for to in 0..N_STATES {
+            for (to, next) in next.iter_mut().enumerate() {
                 let factors = digits(from).into_iter().zip(digits(to)).zip(ones[from]);
                 let factor: f64 = factors
                     .map(|((from, to), one)| match (from, to) {
@@ -91,7 +91,7 @@ fn distance(network: &LanguageModel, n_steps: usize) -> f64 {
                         (from, to) => (from == to) as u8 as f64,
                     })
                     .product();
-                next[to] += mass * factor;
+                *next += mass * factor;
             }
         }
         law = next;
