@@ -2,6 +2,7 @@ mod bench;
 mod config_args;
 mod convert;
 mod cost_report;
+mod eval_choice;
 mod eval_genppl;
 mod eval_ppl;
 mod eval_text;
@@ -15,6 +16,7 @@ mod train;
 
 pub use bench::BenchArgs;
 pub use convert::ConvertArgs;
+pub use eval_choice::EvalChoiceArgs;
 pub use eval_genppl::EvalGenpplArgs;
 pub use eval_ppl::EvalPplArgs;
 pub use info::InfoArgs;
