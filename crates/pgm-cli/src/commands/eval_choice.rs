@@ -57,7 +57,7 @@ pub struct EvalChoiceArgs {
     /// One JSON object instead of text
     #[arg(long)]
     json: bool,
-    /// Folder for what the model says to each question [default: `choices` in the run's folder]
+    /// Folder for what the model says to each question [default: `choices` in the run's folder, or beside --weights]
     #[arg(long, value_name = "DIR")]
     results: Option<PathBuf>,
     /// What to compute on [default: the fastest in this binary]
@@ -93,7 +93,7 @@ impl EvalChoiceArgs {
         let settings = json!({
             "questions": self.questions.display().to_string(),
             "sha256": file.fingerprint(),
-            "run": self.model.run.display().to_string(),
+            "model": self.model.source().display().to_string(),
             "checkpoint_step": run.step,
             "raw_weights": self.model.raw_weights,
             "config": run.config,
@@ -102,7 +102,7 @@ impl EvalChoiceArgs {
             "seed": self.seed,
         });
         let folder = self.results.clone();
-        let folder = folder.unwrap_or_else(|| self.model.run.join("choices"));
+        let folder = folder.unwrap_or_else(|| self.model.output_folder().join("choices"));
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
         let path = folder.join(ResultsFile::name_for(&settings));

@@ -212,7 +212,7 @@ mod tests {
             ..sample(number)
         });
         results.append(samples.collect()).unwrap();
-        let read = ResultsFile::open(&path, &settings).unwrap();
+        let read: ResultsFile = ResultsFile::open(&path, &settings).unwrap();
         assert_eq!(read.samples(), results.samples());
     }
 
