@@ -13,8 +13,8 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::commands::{
-    BenchArgs, ConvertArgs, DistillArgs, EvalGenpplArgs, EvalPplArgs, InfoArgs, PrepareDataArgs,
-    SampleArgs, TrainArgs,
+    BenchArgs, ConvertArgs, DistillArgs, EvalChoiceArgs, EvalGenpplArgs, EvalPplArgs, InfoArgs,
+    PrepareDataArgs, SampleArgs, TrainArgs,
 };
 
 /// Tensors on the CPU come and go by the megabyte; the system's allocator hands each back to the
@@ -30,6 +30,7 @@ Examples:
   pgm eval-ppl --run runs/quickstart-pgm --draws 4
   pgm distill                               its student for few sampling steps
   pgm eval-genppl --judge models/gpt2-large --n 1024
+  pgm eval-choice --questions lambada.jsonl
   pgm info --objective ar                   parameters, arithmetic and memory before training
   pgm convert pgm_8_8.ckpt --to safetensors --output pgm_8_8.safetensors
 
@@ -53,6 +54,7 @@ enum Command {
     Sample(SampleArgs),
     EvalPpl(EvalPplArgs),
     EvalGenppl(EvalGenpplArgs),
+    EvalChoice(EvalChoiceArgs),
     Info(InfoArgs),
     Convert(ConvertArgs),
     PrepareData(PrepareDataArgs),
@@ -75,6 +77,7 @@ fn main() -> std::process::ExitCode {
         Command::Sample(args) => args.run(),
         Command::EvalPpl(args) => args.run(),
         Command::EvalGenppl(args) => args.run(),
+        Command::EvalChoice(args) => args.run(),
         Command::Info(args) => args.run(),
         Command::Convert(args) => args.run(),
         Command::PrepareData(args) => args.run(),

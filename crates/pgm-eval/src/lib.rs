@@ -6,6 +6,7 @@
 //!   autoregressive ones.
 //! - [`Generator`] draws sequences with the sampler that fits the model, from what a [`Context`] says
 //!   is known: nothing, a prompt, or the text around the blanks of a [`Template`].
+//! - [`ChoiceEvaluation`] has a model choose among answers by their likelihood given the question.
 //! - [`GenerativePerplexity`] has a [`Judge`] (GPT-2 or a Llama) say how likely such text is, next to how varied
 //!   it is ([`TextStatistics`]).
 //!
@@ -18,6 +19,7 @@
 //! assert!(estimate.standard_error > 0.0);
 //! ```
 
+mod choice;
 mod error;
 mod generative;
 mod generator;
@@ -29,11 +31,15 @@ mod sampling_settings;
 mod template;
 mod throughput;
 
+pub use choice::{
+    AnswerLikelihood, AnsweredQuestion, Choice, ChoiceEvaluation, ChoiceReport,
+    ConditionalLikelihood, Continuation, Question, QuestionFile, QuestionKind,
+};
 pub use discrete_diffusion::samplers::{Context, RevealOrder};
 pub use error::EvalError;
 pub use generative::{
     DrawnSample, Estimate, GenerativePerplexity, GenerativeReport, JudgedSample, ModelSamples,
-    ResultsFile, SampleSource, SweepCurve, TextSamples, TextStatistics, draw_sweep,
+    NumberedResult, ResultsFile, SampleSource, SweepCurve, TextSamples, TextStatistics, draw_sweep,
 };
 pub use generator::{Generated, Generator};
 pub use judge::{Judge, JudgeError};

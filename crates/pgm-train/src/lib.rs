@@ -38,6 +38,7 @@ mod ema;
 mod error;
 mod experiment_data;
 mod gradient_clipping;
+mod loaded_weights;
 mod loss_curve;
 mod metrics;
 mod observer;

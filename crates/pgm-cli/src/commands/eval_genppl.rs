@@ -224,7 +224,7 @@ impl EvalGenpplArgs {
         let sampler = generator.settings.sampler;
         let sampler = sampler.unwrap_or(SamplerKind::for_model(&run.network)[0]);
         let settings = json!({
-            "run": self.model.run.display().to_string(),
+            "run": self.model.source().display().to_string(),
             "checkpoint_step": run.step,
             "raw_weights": self.model.raw_weights,
             "config": run.config,
@@ -239,7 +239,7 @@ impl EvalGenpplArgs {
             seq_len,
             device,
         };
-        let folder = self.model.run.join("generative");
+        let folder = self.model.output_folder().join("generative");
         let n_samples = self.n.unwrap_or(64);
         let name = format!("{}, {} steps", sampler.name(), generator.settings.n_steps);
         let model = format!("checkpoint {}", run.step);

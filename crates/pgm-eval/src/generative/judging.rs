@@ -2,7 +2,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::results_file::ResultsFile;
+use super::results_file::{NumberedResult, ResultsFile};
 use super::samples::SampleSource;
 use crate::{EvalError, Judge};
 
@@ -42,6 +42,12 @@ pub struct JudgedSample {
     pub text: String,
     /// The model's tokens; the judge's, if they are not known.
     pub tokens: Vec<u32>,
+}
+
+impl NumberedResult for JudgedSample {
+    fn number(&self) -> usize {
+        self.number
+    }
 }
 
 impl GenerativePerplexity {
