@@ -7,7 +7,7 @@
 //! - [`Generator`] draws sequences with the sampler that fits the model, from what a [`Context`] says
 //!   is known: nothing, a prompt, or the text around the blanks of a [`Template`].
 //! - [`GenerativePerplexity`] has a [`Judge`] (GPT-2 or a Llama) say how likely such text is, next to how varied
-//!   it is ([`TextStatistics`]).
+//!   it is ([`TextStatistics`]), and how close it lies to written text ([`Mauve`]).
 //!
 //! ```
 //! use pgm_eval::RatioEstimate;
@@ -22,6 +22,7 @@ mod error;
 mod generative;
 mod generator;
 mod judge;
+mod mauve;
 mod perplexity;
 mod ratio_estimate;
 mod sampler_kind;
@@ -36,7 +37,8 @@ pub use generative::{
     ResultsFile, SampleSource, TextSamples, TextStatistics, draw_sweep,
 };
 pub use generator::{Generated, Generator};
-pub use judge::{Judge, JudgeError};
+pub use judge::{Judge, JudgeError, JudgedRow};
+pub use mauve::{Mauve, MauveConfig};
 pub use perplexity::{Perplexity, PerplexityReport};
 pub use ratio_estimate::RatioEstimate;
 pub use sampler_kind::SamplerKind;
