@@ -8,7 +8,7 @@
 //!   is known: nothing, a prompt, or the text around the blanks of a [`Template`].
 //! - [`ChoiceEvaluation`] has a model choose among answers by their likelihood given the question.
 //! - [`GenerativePerplexity`] has a [`Judge`] (GPT-2 or a Llama) say how likely such text is, next to how varied
-//!   it is ([`TextStatistics`]).
+//!   it is ([`TextStatistics`]), and how close it lies to written text ([`Mauve`]).
 //!
 //! ```
 //! use pgm_eval::RatioEstimate;
@@ -24,6 +24,7 @@ mod error;
 mod generative;
 mod generator;
 mod judge;
+mod mauve;
 mod perplexity;
 mod ratio_estimate;
 mod sampler_kind;
@@ -42,7 +43,8 @@ pub use generative::{
     NumberedResult, ResultsFile, SampleSource, SweepCurve, TextSamples, TextStatistics, draw_sweep,
 };
 pub use generator::{Generated, Generator};
-pub use judge::{Judge, JudgeError};
+pub use judge::{Judge, JudgeError, JudgedRow};
+pub use mauve::{Mauve, MauveConfig};
 pub use perplexity::{Perplexity, PerplexityReport};
 pub use ratio_estimate::RatioEstimate;
 pub use sampler_kind::SamplerKind;

@@ -280,6 +280,7 @@ impl EvalGenpplArgs {
             n_samples,
             batch_size: self.batch_size,
             max_length: self.max_length.unwrap_or(max_length),
+            with_features: false,
         };
         let settings = json!({
             "judge": judge.name(),

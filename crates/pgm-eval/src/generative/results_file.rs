@@ -171,6 +171,7 @@ mod tests {
             judging_seconds: 0.25,
             text: "a\nb".into(),
             tokens: vec![1, 2],
+            feature: None,
         }
     }
 

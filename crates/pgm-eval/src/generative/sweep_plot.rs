@@ -154,6 +154,7 @@ mod tests {
                 judging_seconds: 0.0,
                 text: String::new(),
                 tokens: vec![1, 2, 3],
+                feature: None,
             });
             GenerativeReport::of(&samples, 1).unwrap()
         };
