@@ -100,13 +100,16 @@ fn small_tokenizer(path: &Path) {
         special: vec![0, 1],
         words: pgm_data::WordSplit::Gpt2,
     };
-    let tokenizer = pgm_data::Tokenizer::from_bpe_tables("small", &tables).unwrap();
-    tokenizer.save(path).unwrap();
+    let tokenizer = pgm_data::Tokenizer::from_bpe_tables("small", &tables)
+        .expect("a tokenizer of bytes is written");
+    tokenizer
+        .save(path)
+        .expect("a tokenizer of bytes is written");
 }
 
 #[test]
 fn weights_alone_are_sampled_and_scored() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a tokenizer of bytes is written");
     let file = |name: &str| folder.path().join(name);
     let golden = root().join("crates/pgm-model/tests/golden");
     let weights = file("network.safetensors");

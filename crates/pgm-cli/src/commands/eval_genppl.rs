@@ -52,7 +52,7 @@ pub struct EvalGenpplArgs {
     #[arg(long, value_name = "steps=N,N,...", conflicts_with = "steps")]
     sweep: Option<Sweep>,
     /// Evaluate every checkpoint of the run; after a distillation, the teacher and the student of each round
-    #[arg(long, conflicts_with_all = ["samples", "checkpoint"])]
+    #[arg(long, conflicts_with_all = ["samples", "checkpoint", "weights"])]
     every_checkpoint: bool,
     /// Draw perplexity and entropy over the steps of --sweep as an SVG picture
     #[arg(long, value_name = "FILE", requires = "sweep")]
@@ -177,10 +177,8 @@ impl EvalGenpplArgs {
         };
         let mut evaluations = Vec::new();
         for checkpoint in choices {
-            let model = RunArgs {
-                checkpoint,
-                ..self.model.clone()
-            };
+            let mut model = self.model.clone();
+            model.checkpoint = checkpoint;
             evaluations.extend(self.judge_run(judge, &model.load(device)?, device)?);
         }
         Ok(evaluations)

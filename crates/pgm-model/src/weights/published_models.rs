@@ -1,7 +1,9 @@
 use crate::{DitConfig, LanguageModelConfig, PartitionTransformerConfig};
 
+type Network = fn() -> LanguageModelConfig;
+
 /// The authors' files on the Hugging Face hub (`jdeschena/pgm`), with the network in each.
-const PUBLISHED: &[(&str, fn() -> LanguageModelConfig)] = &[
+const PUBLISHED: [(&str, Network); 6] = [
     ("mdlm.ckpt", mdlm),
     ("mdlm_sdtt_50k.ckpt", mdlm),
     ("pgm_8_8.ckpt", pgm_8_8),
