@@ -48,12 +48,16 @@ struct Cli {
 enum Task {
     /// Build `pgm` and train a model; without arguments the quick start
     Train(PassedOn),
+    /// Build `pgm` and distil a trained model to fewer sampling steps
+    Distill(PassedOn),
     /// Build `pgm` and draw text from a trained model
     Sample(PassedOn),
     /// Build `pgm` and measure the perplexity of a trained model
     EvalPpl(PassedOn),
     /// Build `pgm` and have a judge (GPT-2, Llama) say how likely the text of a trained model is
     EvalGenppl(PassedOn),
+    /// Build `pgm` and have a trained model choose among answers, or say how texts end
+    EvalChoice(PassedOn),
     /// Build `pgm` and show what a configuration, a run or a file with weights costs
     Info(PassedOn),
     /// Build `pgm` and write the weights of a run or of a published checkpoint in another format
@@ -92,9 +96,11 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<ExitCode> {
     let (command, passed_on) = match task {
         Task::Train(passed_on) => ("train", passed_on),
+        Task::Distill(passed_on) => ("distill", passed_on),
         Task::Sample(passed_on) => ("sample", passed_on),
         Task::EvalPpl(passed_on) => ("eval-ppl", passed_on),
         Task::EvalGenppl(passed_on) => ("eval-genppl", passed_on),
+        Task::EvalChoice(passed_on) => ("eval-choice", passed_on),
         Task::Info(passed_on) => ("info", passed_on),
         Task::Convert(passed_on) => ("convert", passed_on),
         Task::PrepareData(passed_on) => ("prepare-data", passed_on),

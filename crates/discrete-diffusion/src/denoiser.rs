@@ -6,6 +6,21 @@ pub trait SequenceDenoiser {
     /// - tokens: `[batch, seq]`, MASK where hidden
     /// - output: `[batch, seq, vocab_size]`
     fn logits(&self, tokens: Tensor<2, Int>) -> Tensor<3>;
+
+    /// Logits of chosen places alone. The default picks them out of all; a network that spares the
+    /// projection of the others to the vocabulary overrides it.
+    ///
+    /// # Shapes
+    /// - tokens: `[batch, seq]`, MASK where hidden
+    /// - places: `[n]`, indices into the `batch * seq` tokens, row by row
+    /// - output: `[n, vocab_size]`
+    fn logits_at(&self, tokens: Tensor<2, Int>, places: Tensor<1, Int>) -> Tensor<2> {
+        let logits = self.logits(tokens);
+        let [batch, seq_len, vocab_size] = logits.dims();
+        logits
+            .reshape([batch * seq_len, vocab_size])
+            .select(0, places)
+    }
 }
 
 /// A network that predicts each token from what stands before it.

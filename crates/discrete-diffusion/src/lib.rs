@@ -40,6 +40,7 @@ mod categorical;
 mod corruption;
 mod cross_entropy;
 mod denoiser;
+pub mod distillation;
 mod noise_schedule;
 pub mod objectives;
 pub mod random_streams;

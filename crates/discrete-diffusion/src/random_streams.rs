@@ -21,6 +21,8 @@ pub enum Stream {
     Device,
     /// Which samples a bootstrap takes.
     Bootstrap,
+    /// Where a clustering begins.
+    Clustering,
 }
 
 /// The stream for the `index`-th step or sequence.

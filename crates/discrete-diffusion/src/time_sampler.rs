@@ -25,6 +25,21 @@ pub fn antithetic(global_batch: usize, rng: &mut impl Rng) -> Vec<NoiseTime> {
         .collect()
 }
 
+/// Times `(u + i / N) mod 1` with one `u` for all `i`, brought into `[least, 1]`.
+///
+/// # Reference
+/// SDTT (arXiv 2410.21035): the draw of distillation, with `least` = 1e-5.
+pub fn evenly_spaced(global_batch: usize, least: f64, rng: &mut impl Rng) -> Vec<NoiseTime> {
+    let u: f64 = rng.random();
+    (0..global_batch)
+        .map(|i| (u + i as f64 / global_batch as f64) % 1.0)
+        .map(|u| NoiseTime {
+            t: (1.0 - least) * u + least,
+            complement: (1.0 - least) * (1.0 - u).max(f64::EPSILON),
+        })
+        .collect()
+}
+
 /// The time of one of `n_draws` draws for a sequence of an evaluation: each draw lies in its own
 /// part of the unit interval, `u = (draw + v) / n_draws` with `v` uniform.
 ///
@@ -60,6 +75,17 @@ mod tests {
             assert!((time.t + time.complement - 1.0).abs() < 1e-12);
             assert!(time.complement > 0.0);
         }
+    }
+
+    #[test]
+    fn evenly_spaced_times_share_their_offset() {
+        let times = evenly_spaced(4, 1e-5, &mut ChaCha8Rng::seed_from_u64(0));
+        let mut spread: Vec<f64> = times.iter().map(|time| time.t).collect();
+        spread.sort_by(f64::total_cmp);
+        for pair in spread.windows(2) {
+            assert!((pair[1] - pair[0] - 0.25 * (1.0 - 1e-5)).abs() < 1e-12);
+        }
+        assert!(spread[0] >= 1e-5 && spread[3] <= 1.0);
     }
 
     #[test]

@@ -13,8 +13,8 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::commands::{
-    BenchArgs, ConvertArgs, EvalGenpplArgs, EvalPplArgs, InfoArgs, PrepareDataArgs, SampleArgs,
-    TrainArgs,
+    BenchArgs, ConvertArgs, DistillArgs, EvalChoiceArgs, EvalGenpplArgs, EvalPplArgs, InfoArgs,
+    PrepareDataArgs, SampleArgs, TrainArgs,
 };
 
 /// Tensors on the CPU come and go by the megabyte; the system's allocator hands each back to the
@@ -28,7 +28,9 @@ Examples:
   pgm train --objective mdlm                the same with masked diffusion
   pgm sample --run runs/quickstart-pgm --n 8 --steps 32
   pgm eval-ppl --run runs/quickstart-pgm --draws 4
+  pgm distill                               its student for few sampling steps
   pgm eval-genppl --judge models/gpt2-large --n 1024
+  pgm eval-choice --questions lambada.jsonl
   pgm info --objective ar                   parameters, arithmetic and memory before training
   pgm convert pgm_8_8.ckpt --to safetensors --output pgm_8_8.safetensors
 
@@ -48,9 +50,11 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(TrainArgs),
+    Distill(DistillArgs),
     Sample(SampleArgs),
     EvalPpl(EvalPplArgs),
     EvalGenppl(EvalGenpplArgs),
+    EvalChoice(EvalChoiceArgs),
     Info(InfoArgs),
     Convert(ConvertArgs),
     PrepareData(PrepareDataArgs),
@@ -69,9 +73,11 @@ fn main() -> std::process::ExitCode {
         .init();
     let result = match cli.command {
         Command::Train(args) => args.run(),
+        Command::Distill(args) => args.run(),
         Command::Sample(args) => args.run(),
         Command::EvalPpl(args) => args.run(),
         Command::EvalGenppl(args) => args.run(),
+        Command::EvalChoice(args) => args.run(),
         Command::Info(args) => args.run(),
         Command::Convert(args) => args.run(),
         Command::PrepareData(args) => args.run(),

@@ -1,4 +1,4 @@
-//! `pgm convert` and `pgm info` on a tiny checkpoint in the form of the authors'.
+//! Commands on tiny weights in the form of the authors'.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -83,4 +83,160 @@ fn info_shows_the_published_number_of_parameters_and_settings() {
     let text = stdout(&pgm(&["info", config, "--set", "training.batch_size=64"]));
     assert!(text.contains("202,708,818"), "{text}");
     assert!(text.contains("1,000,000 steps of 64 sequences"), "{text}");
+}
+
+/// A tokenizer for a vocabulary of 101 with MASK: beginning, end, and single characters.
+fn small_tokenizer(path: &Path) {
+    let characters = ('!'..='~').chain(['Ġ', 'Ċ', 'ĉ', 'č']).map(String::from);
+    let tokens: Vec<String> = ["<s>", "</s>"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(characters)
+        .collect();
+    assert_eq!(tokens.len(), 100);
+    let tables = pgm_data::BpeTables {
+        tokens,
+        merges: Vec::new(),
+        special: vec![0, 1],
+        words: pgm_data::WordSplit::Gpt2,
+    };
+    let tokenizer = pgm_data::Tokenizer::from_bpe_tables("small", &tables)
+        .expect("a tokenizer of bytes is written");
+    tokenizer
+        .save(path)
+        .expect("a tokenizer of bytes is written");
+}
+
+#[test]
+fn weights_alone_are_sampled_and_scored() {
+    let folder = tempfile::tempdir().expect("a tokenizer of bytes is written");
+    let file = |name: &str| folder.path().join(name);
+    let golden = root().join("crates/pgm-model/tests/golden");
+    let weights = file("network.safetensors");
+    std::fs::copy(golden.join("weights_pgm_linear_n025.safetensors"), &weights).unwrap();
+    let weights = weights.to_str().unwrap();
+    let common = ["--weights", weights, "--n-heads", "4", "--seq-len", "32"];
+    let sample = [
+        &["sample", "--n", "2", "--steps", "4", "--json"],
+        &common[..],
+    ]
+    .concat();
+
+    let error = stderr(&pgm(&sample));
+    assert!(
+        error.contains("a vocabulary of 101 is not GPT-2's (50258, which is built in)")
+            && error.contains("--tokenizer"),
+        "{error}"
+    );
+    let tokenizer = file("tokenizer.json");
+    small_tokenizer(&tokenizer);
+    let text = stdout(&pgm(&sample));
+    let tokens: Vec<usize> = text
+        .lines()
+        .map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            line["tokens"].as_array().unwrap().len()
+        })
+        .collect();
+    assert_eq!(tokens.len(), 2);
+    // Beside the weights or by name, and the folder instead of the file: the same text.
+    let elsewhere = file("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    let moved = elsewhere.join("other.json");
+    std::fs::copy(&tokenizer, &moved).unwrap();
+    let named = [&sample[..], &["--tokenizer", moved.to_str().unwrap()]].concat();
+    assert_eq!(stdout(&pgm(&named)), text);
+    let of_folder: Vec<&str> = sample
+        .iter()
+        .map(|&arg| {
+            if arg == weights {
+                folder.path().to_str().unwrap()
+            } else {
+                arg
+            }
+        })
+        .collect();
+    assert_eq!(stdout(&pgm(&of_folder)), text);
+
+    let questions = file("questions.jsonl");
+    std::fs::write(&questions, "{\"text\": \"one two\"}\n").unwrap();
+    let questions = questions.to_str().unwrap();
+    let choice = [
+        &["eval-choice", "--json", "--questions", questions],
+        &common[..],
+    ]
+    .concat();
+    let report: serde_json::Value = serde_json::from_str(&stdout(&pgm(&choice))).unwrap();
+    assert_eq!(report["settings"]["config"]["model"]["n_encoder_blocks"], 2);
+    assert!(
+        report["report"]["greedy_accuracy"]["value"].is_number(),
+        "{report}"
+    );
+
+    let perplexity = [&["eval-ppl"], &common[..]].concat();
+    let error = stderr(&pgm(&perplexity));
+    assert!(
+        error.contains("--weights come without held-out text"),
+        "{error}"
+    );
+    let text = file("text.txt");
+    std::fs::write(
+        &text,
+        "one two three four five six seven eight nine ten ".repeat(4),
+    )
+    .unwrap();
+    let with_text = [
+        &perplexity[..],
+        &["--json", "--text", text.to_str().unwrap()],
+    ]
+    .concat();
+    let report: serde_json::Value = serde_json::from_str(&stdout(&pgm(&with_text))).unwrap();
+    assert!(
+        report["perplexity"]
+            .as_f64()
+            .is_some_and(|value| value > 1.0),
+        "{report}"
+    );
+}
+
+#[test]
+fn checkpoints_that_are_not_what_their_name_says_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let golden = root().join("crates/pgm-model/tests/golden");
+    let sample = |path: &Path| {
+        let path = path.to_str().unwrap().to_owned();
+        stderr(&pgm(&["sample", "--weights", &path, "--n-heads", "2"]))
+    };
+    let checkpoint = golden.join("checkpoint_pgm.ckpt");
+    for name in ["pgm_8_8.ckpt", "mdlm.ckpt"] {
+        std::fs::copy(&checkpoint, file(name)).unwrap();
+        let error = sample(&file(name));
+        assert!(
+            error.contains(name)
+                && error.contains("has the name of a published model, whose sizes are"),
+            "{error}"
+        );
+    }
+    let error = sample(folder.path());
+    assert!(
+        error.contains("holds several files with weights"),
+        "{error}"
+    );
+    small_tokenizer(&file("tokenizer.json"));
+    std::fs::copy(&checkpoint, file("mine.ckpt")).unwrap();
+    let error = sample(&file("mine.ckpt"));
+    assert!(
+        error.contains("has a vocabulary of 11, tokenizer"),
+        "{error}"
+    );
+    let empty = file("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let error = sample(&empty);
+    assert!(error.contains("holds no file with weights"), "{error}");
+    let error = stderr(&pgm(&["sample", "--weights", "absent.ckpt"]));
+    assert!(
+        error.contains("cannot read weights from `absent.ckpt`"),
+        "{error}"
+    );
 }

@@ -70,6 +70,12 @@ pub enum EvalError {
         /// Samples.
         n_samples: usize,
     },
+    /// Two sets of texts cannot be compared.
+    #[error("MAUVE cannot be computed: {reason}")]
+    Mauve {
+        /// Why, and the way out.
+        reason: String,
+    },
     /// The work was interrupted.
     #[error("interrupted")]
     Interrupted,

@@ -6,8 +6,9 @@
 //!   autoregressive ones.
 //! - [`Generator`] draws sequences with the sampler that fits the model, from what a [`Context`] says
 //!   is known: nothing, a prompt, or the text around the blanks of a [`Template`].
+//! - [`ChoiceEvaluation`] has a model choose among answers by their likelihood given the question.
 //! - [`GenerativePerplexity`] has a [`Judge`] (GPT-2 or a Llama) say how likely such text is, next to how varied
-//!   it is ([`TextStatistics`]).
+//!   it is ([`TextStatistics`]), and how close it lies to written text ([`Mauve`]).
 //!
 //! ```
 //! use pgm_eval::RatioEstimate;
@@ -18,10 +19,12 @@
 //! assert!(estimate.standard_error > 0.0);
 //! ```
 
+mod choice;
 mod error;
 mod generative;
 mod generator;
 mod judge;
+mod mauve;
 mod perplexity;
 mod ratio_estimate;
 mod sampler_kind;
@@ -29,14 +32,19 @@ mod sampling_settings;
 mod template;
 mod throughput;
 
+pub use choice::{
+    AnswerLikelihood, AnsweredQuestion, Choice, ChoiceEvaluation, ChoiceReport,
+    ConditionalLikelihood, Continuation, Question, QuestionFile, QuestionKind,
+};
 pub use discrete_diffusion::samplers::{Context, RevealOrder};
 pub use error::EvalError;
 pub use generative::{
     DrawnSample, Estimate, GenerativePerplexity, GenerativeReport, JudgedSample, ModelSamples,
-    ResultsFile, SampleSource, TextSamples, TextStatistics, draw_sweep,
+    NumberedResult, ResultsFile, SampleSource, SweepCurve, TextSamples, TextStatistics, draw_sweep,
 };
 pub use generator::{Generated, Generator};
-pub use judge::{Judge, JudgeError};
+pub use judge::{Judge, JudgeError, JudgedRow};
+pub use mauve::{Mauve, MauveConfig};
 pub use perplexity::{Perplexity, PerplexityReport};
 pub use ratio_estimate::RatioEstimate;
 pub use sampler_kind::SamplerKind;

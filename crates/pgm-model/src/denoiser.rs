@@ -30,6 +30,11 @@ impl SequenceDenoiser for Dit {
         let sigma = zero_sigma(&tokens);
         self.forward(tokens, sigma)
     }
+
+    fn logits_at(&self, tokens: Tensor<2, Int>, places: Tensor<1, Int>) -> Tensor<2> {
+        let sigma = zero_sigma(&tokens);
+        self.forward_at(tokens, places, sigma)
+    }
 }
 
 impl CausalDenoiser for CausalDit {

@@ -114,21 +114,43 @@ impl Dit {
     /// - sigma: `[batch or 1]`
     /// - output: `[batch, seq, vocab_size]`
     pub fn forward(&self, tokens: Tensor<2, Int>, sigma: Tensor<1>) -> Tensor<3> {
-        let [batch, seq_len] = tokens.dims();
         let conditioning = self.sigma_embedding.forward(sigma);
+        let hidden = self.hidden(tokens, conditioning.clone());
+        self.output_layer
+            .forward(hidden, conditioning, self.precision)
+    }
+
+    /// Logits of chosen places, with one noise level.
+    ///
+    /// # Shapes
+    /// - tokens: `[batch, seq]`
+    /// - places: `[n]`, indices into the `batch * seq` tokens, row by row
+    /// - sigma: `[1]`
+    /// - output: `[n, vocab_size]`
+    pub fn forward_at(
+        &self,
+        tokens: Tensor<2, Int>,
+        places: Tensor<1, Int>,
+        sigma: Tensor<1>,
+    ) -> Tensor<2> {
+        let conditioning = self.sigma_embedding.forward(sigma);
+        let hidden = self.hidden(tokens, conditioning.clone());
+        let [batch, seq_len, d_model] = hidden.dims();
+        let hidden = hidden.reshape([batch * seq_len, d_model]).select(0, places);
+        self.output_layer
+            .forward(hidden.unsqueeze_dim(0), conditioning, self.precision)
+            .squeeze_dim(0)
+    }
+
+    /// What the blocks make of the tokens, `[batch, seq, d_model]`.
+    fn hidden(&self, tokens: Tensor<2, Int>, conditioning: Tensor<2>) -> Tensor<3> {
+        let [batch, seq_len] = tokens.dims();
         let rotary = RotaryEmbedding::new(self.head_dim, &tokens.device());
         let angles = rotary.angles(positions(seq_len, &tokens));
         let lengths = vec![seq_len; batch];
         let segments = segments(&lengths, seq_len, &lengths, seq_len, &tokens);
         let embedded = self.token_embedding.forward(tokens);
-        let hidden = self.encoder.forward(
-            embedded,
-            conditioning.clone(),
-            &angles,
-            &segments,
-            self.precision,
-        );
-        self.output_layer
-            .forward(hidden, conditioning, self.precision)
+        self.encoder
+            .forward(embedded, conditioning, &angles, &segments, self.precision)
     }
 }

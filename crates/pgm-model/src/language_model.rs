@@ -79,6 +79,23 @@ impl LanguageModelConfig {
         }
     }
 
+    /// With what no tensor shows as in another network: the number of heads, the kind of pre-query and the dropout.
+    pub(crate) fn with_published_blanks(mut self, other: &Self) -> Self {
+        match (&mut self, other) {
+            (Self::Partition(config), Self::Partition(other)) => {
+                config.n_heads = other.n_heads;
+                config.pre_query = other.pre_query;
+                config.dropout = other.dropout;
+            }
+            (Self::Masked(config), Self::Masked(other)) => {
+                config.n_heads = other.n_heads;
+                config.dropout = other.dropout;
+            }
+            _ => {}
+        }
+        self
+    }
+
     /// Token ids the network knows, MASK included.
     pub fn vocab_size(&self) -> usize {
         match self {

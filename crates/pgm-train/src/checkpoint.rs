@@ -92,7 +92,11 @@ impl Checkpoint {
             .collect())
     }
 
-    pub(crate) fn save(folder: &Path, state: &TrainingState) -> Result<Self, TrainError> {
+    /// Writes a checkpoint into the folder of checkpoints, in place of one of the same step.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn save(folder: &Path, state: &TrainingState) -> Result<Self, TrainError> {
         let step = state.step;
         let path = folder.join(format!("step-{step:08}"));
         let temporary = folder.join(format!(".step-{step:08}.tmp"));
@@ -110,12 +114,20 @@ impl Checkpoint {
         Ok(Self { path, step })
     }
 
-    /// Deletes all but the newest checkpoints and the best ones, and what an interrupted save left.
-    pub(crate) fn prune(folder: &Path, n_newest: usize, n_best: usize) -> Result<(), TrainError> {
+    /// Deletes all but the newest checkpoints, the best ones and those of steps that are kept for good, and what an
+    /// interrupted save left.
+    pub(crate) fn prune(
+        folder: &Path,
+        n_newest: usize,
+        n_best: usize,
+        is_kept: &dyn Fn(usize) -> bool,
+    ) -> Result<(), TrainError> {
         let checkpoints = Self::list(folder)?;
         let mut kept = Self::list_by_validation(folder)?;
         kept.truncate(n_best);
         kept.extend(checkpoints.iter().rev().take(n_newest).cloned());
+        let for_good = checkpoints.iter().filter(|found| is_kept(found.step));
+        kept.extend(for_good.cloned());
         for checkpoint in checkpoints.iter().filter(|found| !kept.contains(found)) {
             remove_folder(&checkpoint.path)?;
         }

@@ -96,6 +96,24 @@ pub enum TrainError {
         /// The folder of the run.
         path: PathBuf,
     },
+    /// A file with weights cannot be used.
+    #[error(transparent)]
+    Weights(#[from] pgm_model::weights::WeightsError),
+    /// A tokenizer is not that of the weights.
+    #[error(
+        "the network of `{}` has a vocabulary of {network}, tokenizer `{name}` makes one of {tokenizer} (MASK included); name the one it was trained with",
+        path.display()
+    )]
+    Vocabulary {
+        /// The file with the weights.
+        path: PathBuf,
+        /// Token ids of the network.
+        network: usize,
+        /// The tokenizer.
+        name: String,
+        /// Token ids with it.
+        tokenizer: usize,
+    },
     /// The loss or the gradient is NaN or infinite.
     #[error(
         "the {quantity} is {value} at step {step}; {}; try a lower `optimizer.learning_rate` or `objective.weighting = \"elbo_floored\"`",

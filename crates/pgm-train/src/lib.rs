@@ -3,6 +3,7 @@
 //!
 //! - [`ExperimentConfig`] is a run as a TOML file.
 //! - [`Trainer`] runs it, step by step, and can be stopped and resumed at any step.
+//! - A [`TrainingMethod`] is what a step does, training on the objective if nothing else is said.
 //! - [`RunFolder`] is what a run leaves behind, and how to open it again.
 //!
 //! Every random number of a step depends on the seed and the number of the step alone, and the
@@ -37,6 +38,7 @@ mod ema;
 mod error;
 mod experiment_data;
 mod gradient_clipping;
+mod loaded_weights;
 mod loss_curve;
 mod metrics;
 mod observer;
@@ -44,6 +46,7 @@ mod provenance;
 mod run_folder;
 mod step_losses;
 mod trainer;
+mod training_method;
 mod training_model;
 mod training_state;
 
@@ -51,7 +54,7 @@ pub use checkpoint::{Checkpoint, ValidationScore};
 pub use checkpoint_choice::CheckpointChoice;
 pub use config::{
     DataSection, EvaluationSection, ExperimentConfig, LearningRateSchedule, ModelSection,
-    ObjectiveKind, ObjectiveSection, OptimizerSection, TrainingSection,
+    ObjectiveKind, ObjectiveSection, OptimizerSection, TrainingSection, parse_toml,
 };
 pub use ema::ExponentialMovingAverage;
 pub use error::TrainError;
@@ -62,5 +65,6 @@ pub use pgm_model::weights::WeightsChoice;
 pub use provenance::Provenance;
 pub use run_folder::{LoadedRun, RunFolder, vocabulary};
 pub use trainer::{Outcome, Trainer};
+pub use training_method::{ObjectiveTraining, TrainingMethod};
 pub use training_model::{StepLoss, TrainingBatch, TrainingModel};
-pub use training_state::TrainingState;
+pub use training_state::{StepReport, TrainingState};

@@ -78,6 +78,11 @@ impl RunFolder {
         self.root.join("checkpoints")
     }
 
+    /// How it was distilled, for a run that has a teacher.
+    pub fn distillation(&self) -> PathBuf {
+        self.root.join("distillation.toml")
+    }
+
     /// One JSON object a line.
     pub fn metrics(&self) -> PathBuf {
         self.root.join("metrics.jsonl")
@@ -189,6 +194,7 @@ impl RunFolder {
         }
         let files = [
             self.root.join(CONFIG_FILE),
+            self.distillation(),
             self.root.join(TOKENIZER_FILE),
             self.root.join(DATA_FILE),
             self.metrics(),
@@ -232,6 +238,20 @@ impl RunFolder {
             &self.root.join(DATA_FILE),
             text.as_bytes(),
         )?)
+    }
+
+    /// Takes over which tokenizer and tokens another run was trained on: this one is going to refuse others.
+    ///
+    /// # Errors
+    /// When a file of the other run cannot be read, or one here not be written.
+    pub fn copy_data_of(&self, other: &RunFolder) -> Result<(), TrainError> {
+        fs::create_dir_all(&self.root).map_err(TrainError::file("create", &self.root))?;
+        for name in [TOKENIZER_FILE, DATA_FILE] {
+            let path = other.root.join(name);
+            let content = fs::read(&path).map_err(TrainError::file("read", &path))?;
+            pgm_data::write_file(&self.root.join(name), &content)?;
+        }
+        Ok(())
     }
 
     fn check_data(&self, data: &PreparedData) -> Result<(), TrainError> {

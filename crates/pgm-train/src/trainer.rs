@@ -10,8 +10,9 @@ use crate::experiment_data::ExperimentData;
 use crate::step_losses::StepLosses;
 use crate::training_state::TrainingState;
 use crate::{
-    Checkpoint, ExperimentConfig, MetricRecord, MetricsLog, Provenance, RunFolder, TrainError,
-    TrainingEvent, TrainingObserver, ValidationScore, loss_curve,
+    Checkpoint, ExperimentConfig, MetricRecord, MetricsLog, ObjectiveTraining, Provenance,
+    RunFolder, TrainError, TrainingEvent, TrainingMethod, TrainingObserver, ValidationScore,
+    loss_curve,
 };
 
 /// How a run ended.
@@ -39,6 +40,7 @@ pub struct Trainer<'a> {
     provenance: Provenance,
     interrupter: Interrupter,
     observer: &'a mut dyn TrainingObserver,
+    method: Box<dyn TrainingMethod + 'a>,
 }
 
 impl<'a> Trainer<'a> {
@@ -58,7 +60,14 @@ impl<'a> Trainer<'a> {
             provenance: Provenance::default(),
             interrupter,
             observer,
+            method: Box::new(ObjectiveTraining),
         }
+    }
+
+    /// Does something else than training on the objective in each step.
+    pub fn with_method(mut self, method: impl TrainingMethod + 'a) -> Self {
+        self.method = Box::new(method);
+        self
     }
 
     /// Says which program runs on which device; it is written into the run's folder.
@@ -137,15 +146,17 @@ impl<'a> Trainer<'a> {
             }
 
             let (_, batch) = batches.next_batch()?;
-            let (loss, grad_norm) = state.advance(&self.config, &batch, &self.device);
+            let report = self
+                .method
+                .advance(state, &self.config, &batch, &self.device)?;
             let step = state.step;
-            losses.push(step, loss, grad_norm);
+            let learning_rate = report.learning_rate;
+            losses.push(step, report.loss, report.grad_norm);
 
             if step.is_multiple_of(self.config.training.log_every) || step == n_steps {
                 self.check(&mut losses)?;
                 if let Some(mean) = losses.take_mean() {
                     let tokens_per_second = clock.rate(step) * tokens_per_step as f64;
-                    let learning_rate = self.config.learning_rate_at(step - 1);
                     metrics.push(&MetricRecord::Train {
                         step,
                         loss: mean.loss,
@@ -165,7 +176,10 @@ impl<'a> Trainer<'a> {
                     });
                 }
             }
-            if step == n_steps || step.is_multiple_of(self.config.training.checkpoint_every) {
+            if step == n_steps
+                || step.is_multiple_of(self.config.training.checkpoint_every)
+                || self.method.keeps_checkpoint(step)
+            {
                 self.save(state, &mut losses, &mut saved)?;
             }
         }
@@ -211,6 +225,7 @@ impl<'a> Trainer<'a> {
             &self.folder.checkpoints(),
             training.keep_checkpoints,
             training.keep_best,
+            &|step| self.method.keeps_checkpoint(step),
         )
     }
 

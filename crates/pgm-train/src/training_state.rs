@@ -1,16 +1,14 @@
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::optim::{AdamConfig, GradientsAccumulator, ModuleOptimizer};
+use burn::optim::{AdamConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
-use burn_train::{TrainOutput, TrainStep};
+use burn_train::TrainStep;
 use discrete_diffusion::random_streams::{Stream, stream};
-use pgm_data::TokenBatch;
 use pgm_model::LanguageModel;
 use rand::Rng;
 
-use crate::training_model::StepLoss;
 use crate::{
-    Checkpoint, ExperimentConfig, ExponentialMovingAverage, TrainError, TrainingModel,
-    clip_by_global_norm,
+    Checkpoint, ExperimentConfig, ExponentialMovingAverage, OptimizerSection, TrainError,
+    TrainingModel, clip_by_global_norm,
 };
 
 /// Everything that changes from one optimizer step to the next.
@@ -46,11 +44,7 @@ impl TrainingState {
             .init(&cpu)
             .with_precision(config.model.precision);
         network.visit(&mut DrawNow);
-        let mut optimizer = AdamConfig::new()
-            .with_beta_1(config.optimizer.beta_1)
-            .with_beta_2(config.optimizer.beta_2)
-            .with_epsilon(config.optimizer.epsilon)
-            .init();
+        let mut optimizer = adam(&config.optimizer);
         let decay = config.optimizer.ema_decay;
         let training_device = device.clone().autodiff();
         let (network, ema, step) = match checkpoint {
@@ -85,45 +79,61 @@ impl TrainingState {
         })
     }
 
-    /// One optimizer step; returns the loss and the norm of the gradient, still on the device.
+    /// One optimizer step on the sum of the losses of `parts`, each of which is differentiated before the next is
+    /// looked at; returns the loss and the norm of the gradient, still on the device.
     ///
     /// # Shapes
-    /// - output: `[1]` and `[1]`
-    pub fn advance(
+    /// - loss of a part, output: `[1]`
+    ///
+    /// # Errors
+    /// Those of `loss`; the state has not changed then.
+    pub fn update<P>(
         &mut self,
         config: &ExperimentConfig,
-        batch: &TokenBatch,
+        learning_rate: f64,
         device: &Device,
-    ) -> (Tensor<1>, Tensor<1>) {
-        let device = device.clone().autodiff();
-        let index = self.step as u64;
+        parts: impl IntoIterator<Item = P>,
+        mut loss: impl FnMut(&TrainingModel, P) -> Result<Tensor<1>, TrainError>,
+    ) -> Result<StepReport, TrainError> {
         // Dropout draws from the device's generator; its seed too follows from the step alone.
-        device.seed(stream(config.seed, Stream::Device, index).next_u64());
+        let device = device.clone().autodiff();
+        device.seed(stream(config.seed, Stream::Device, self.step as u64).next_u64());
         let mut accumulated = GradientsAccumulator::new();
-        let mut losses = Vec::new();
-        let micro_batch_size = config.training.micro_batch_size();
-        let parts =
-            self.model
-                .training_batches(batch, micro_batch_size, config.seed, index, &device);
+        let mut losses = vec![Tensor::zeros([1], &device.clone().inner())];
         for part in parts {
-            let TrainOutput {
-                grads,
-                item: StepLoss(loss),
-            } = TrainStep::step(&self.model, part);
-            accumulated.accumulate(&self.model, grads);
-            losses.push(loss);
+            let loss = loss(&self.model, part)?;
+            let gradients = GradientsParams::from_grads(loss.backward(), &self.model);
+            accumulated.accumulate(&self.model, gradients);
+            losses.push(loss.inner());
         }
         let max_norm = config.optimizer.max_grad_norm;
-        let (grads, norm) =
+        let (grads, grad_norm) =
             clip_by_global_norm(&self.model, accumulated.grads(), max_norm, &device);
-        let rate = config.learning_rate_at(self.step);
         let model = self.model.clone();
-        self.model = model.optimize(&mut self.optimizer, rate.into(), grads);
+        self.model = model.optimize(&mut self.optimizer, learning_rate.into(), grads);
         if let Some(ema) = &mut self.ema {
             ema.update(&self.model.network);
         }
         self.step += 1;
-        (Tensor::cat(losses, 0).sum(), norm)
+        Ok(StepReport {
+            loss: Tensor::cat(losses, 0).sum(),
+            grad_norm,
+            learning_rate,
+        })
+    }
+
+    /// Goes on with these weights, with an optimizer and an average that start anew.
+    pub fn restart_with(
+        &mut self,
+        network: LanguageModel,
+        config: &ExperimentConfig,
+        device: &Device,
+    ) {
+        let decay = config.optimizer.ema_decay;
+        let network = network.fork(&device.clone().autodiff()).train();
+        self.ema = (decay > 0.0).then(|| ExponentialMovingAverage::new(&network, decay));
+        self.optimizer = adam(&config.optimizer);
+        self.model.network = network;
     }
 
     /// Averaged weights where there are some, without autodiff or dropout.
@@ -133,6 +143,25 @@ impl TrainingState {
             None => self.model.network.valid(),
         }
     }
+}
+
+/// An optimizer step that was done.
+#[derive(Debug, Clone)]
+pub struct StepReport {
+    /// Nats per token, `[1]`, on the device.
+    pub loss: Tensor<1>,
+    /// Norm of the gradient before clipping, `[1]`, on the device.
+    pub grad_norm: Tensor<1>,
+    /// Learning rate of the update.
+    pub learning_rate: f64,
+}
+
+fn adam(settings: &OptimizerSection) -> ModuleOptimizer {
+    AdamConfig::new()
+        .with_beta_1(settings.beta_1)
+        .with_beta_2(settings.beta_2)
+        .with_epsilon(settings.epsilon)
+        .init()
 }
 
 /// Makes Burn draw initial weights now: it draws each when it is first used, on the device where

@@ -42,7 +42,10 @@ pub use context::Context;
 pub use diffusion::DiffusionSampler;
 pub use mdlm_published::{MdlmPublished, PredictionUse};
 pub use order::RevealOrder;
-pub use predictor::{KnownPredictor, MaskedPredictor, PartitionPredictor, Predictor};
+pub use predictor::{
+    CausalPredictor, KnownPredictor, MaskedPredictor, PartitionPredictor, Predictor,
+};
 pub use remasking::Remasking;
 pub use request::{SampleError, SampleRequest, Samples};
 pub use schedule::{RevealSchedule, reveal_counts};
+pub(crate) use transfer::read;

@@ -1,8 +1,8 @@
 use burn::tensor::{Device, Tensor};
 
 use super::SampleError;
-use super::transfer::{padded, read_ints, select_rows};
-use crate::{KnownTokens, PartitionDenoiser, QueryPositions, SequenceDenoiser};
+use super::transfer::{flat_places, int_vector, padded, read_ints, select_rows};
+use crate::{CausalDenoiser, KnownTokens, PartitionDenoiser, QueryPositions, SequenceDenoiser};
 
 /// A network as a sampler sees it: it predicts hidden positions from the tokens that are known.
 pub trait Predictor {
@@ -24,7 +24,8 @@ pub trait Predictor {
     ) -> Result<Tensor<2>, SampleError>;
 }
 
-/// An MDLM: the network runs over all positions, with MASK where hidden.
+/// An MDLM: the network runs over all positions, with MASK where hidden, and projects those in question to the
+/// vocabulary.
 #[derive(Debug, Clone, Copy)]
 pub struct MaskedPredictor<'a, D> {
     /// The network.
@@ -48,7 +49,9 @@ impl<D: SequenceDenoiser> Predictor for MaskedPredictor<'_, D> {
         positions: &[Vec<usize>],
         device: &Device,
     ) -> Result<Tensor<2>, SampleError> {
-        Ok(select_rows(self.all_logits(sequences, device), positions))
+        let tokens = padded(&filled(sequences, self.mask_token), device);
+        let places = flat_places(positions, tokens.dims()[1]);
+        Ok(self.denoiser.logits_at(tokens, int_vector(places, device)))
     }
 }
 
@@ -141,6 +144,33 @@ impl<D: PartitionDenoiser> Predictor for KnownPredictor<'_, D> {
         let unpadded: Vec<Vec<usize>> =
             queries.iter().map(|row| (0..row.len()).collect()).collect();
         Ok(select_rows(logits, &unpadded))
+    }
+}
+
+/// An autoregressive network: each position is predicted from what stands before it alone.
+///
+/// What stands before a queried position has to be known, the position itself need not; position 0 has nothing
+/// before it and cannot be queried.
+#[derive(Debug, Clone, Copy)]
+pub struct CausalPredictor<'a, D> {
+    /// The network.
+    pub denoiser: &'a D,
+}
+
+impl<D: CausalDenoiser> Predictor for CausalPredictor<'_, D> {
+    fn logits(
+        &self,
+        sequences: &[&[Option<u32>]],
+        positions: &[Vec<usize>],
+        device: &Device,
+    ) -> Result<Tensor<2>, SampleError> {
+        // Filled up behind their ends, which nothing before reads.
+        let tokens = padded(&filled(sequences, 0), device);
+        let before: Vec<Vec<usize>> = positions
+            .iter()
+            .map(|row| row.iter().map(|&at| at - 1).collect())
+            .collect();
+        Ok(select_rows(self.denoiser.next_logits(tokens), &before))
     }
 }
 

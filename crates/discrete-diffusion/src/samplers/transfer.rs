@@ -17,22 +17,32 @@ pub(super) fn padded(rows: &[Vec<i64>], device: &Device) -> Tensor<2, Int> {
 /// second axis.
 pub(super) fn select_rows(logits: Tensor<3>, places: &[Vec<usize>]) -> Tensor<2> {
     let [batch, seq_len, vocab_size] = logits.dims();
-    let indices: Vec<i64> = places
-        .iter()
-        .enumerate()
-        .flat_map(|(row, places)| places.iter().map(move |&at| (row * seq_len + at) as i64))
-        .collect();
-    let n = indices.len();
+    let indices = flat_places(places, seq_len);
     let logits = logits.reshape([batch * seq_len, vocab_size]);
-    if n == batch * seq_len && indices.iter().zip(0..).all(|(&index, i)| index == i) {
+    if indices.len() == batch * seq_len && indices.iter().zip(0..).all(|(&index, i)| index == i) {
         return logits;
     }
-    let indices = Tensor::from_data(TensorData::new(indices, [n]), &logits.device());
+    let indices = int_vector(indices, &logits.device());
     logits.select(0, indices)
 }
 
+/// Places of sequences of equal length as indices into all their tokens.
+pub(super) fn flat_places(places: &[Vec<usize>], seq_len: usize) -> Vec<i64> {
+    places
+        .iter()
+        .enumerate()
+        .flat_map(|(row, places)| places.iter().map(move |&at| (row * seq_len + at) as i64))
+        .collect()
+}
+
+/// `[n]`
+pub(super) fn int_vector(values: Vec<i64>, device: &Device) -> Tensor<1, Int> {
+    let n = values.len();
+    Tensor::from_data(TensorData::new(values, [n]), device)
+}
+
 /// Brings logits to the host.
-pub(super) fn read<const D: usize>(logits: Tensor<D>) -> Result<Vec<f32>, SampleError> {
+pub(crate) fn read<const D: usize>(logits: Tensor<D>) -> Result<Vec<f32>, SampleError> {
     logits.try_into_vec_as::<f32>().map_err(device_failed)
 }
 

@@ -6,9 +6,9 @@ use burn::tensor::Device;
 use clap::Args;
 use pgm_eval::{
     GenerativePerplexity, GenerativeReport, Generator, Judge, ModelSamples, ResultsFile,
-    SampleSource, SamplerKind, TextSamples, draw_sweep,
+    SampleSource, SamplerKind, SweepCurve, TextSamples, draw_sweep,
 };
-use pgm_train::LoadedRun;
+use pgm_train::{Checkpoint, CheckpointChoice, LoadedRun};
 use serde_json::{Value, json};
 
 use super::run_args::RunArgs;
@@ -20,6 +20,7 @@ const AFTER_HELP: &str = "\
 Examples:
   pgm eval-genppl --judge models/gpt2-large --run runs/owt --n 1024 --steps 128
   pgm eval-genppl --judge smollm2.gguf --sweep steps=8,16,32,64,128 --plot sweep.svg
+  pgm eval-genppl --judge smollm2.gguf --run runs/student --every-checkpoint --sweep steps=4,8,16,32,64 --plot rounds.svg
   pgm eval-genppl --judge models/gpt2 --samples texts.jsonl
 
 A judge is a folder with `config.json`, `model.safetensors` and `tokenizer.json` of GPT-2 or a Llama, or a `.gguf`
@@ -50,6 +51,9 @@ pub struct EvalGenpplArgs {
     /// One evaluation for each number of sampling steps
     #[arg(long, value_name = "steps=N,N,...", conflicts_with = "steps")]
     sweep: Option<Sweep>,
+    /// Evaluate every checkpoint of the run; after a distillation, the teacher and the student of each round
+    #[arg(long, conflicts_with_all = ["samples", "checkpoint", "weights"])]
+    every_checkpoint: bool,
     /// Draw perplexity and entropy over the steps of --sweep as an SVG picture
     #[arg(long, value_name = "FILE", requires = "sweep")]
     plot: Option<PathBuf>,
@@ -118,9 +122,15 @@ impl EvalGenpplArgs {
             self.seed,
         );
         if let (Some(path), Some(Sweep(steps))) = (&self.plot, &self.sweep) {
-            let reports = evaluations.iter().map(|evaluation| &evaluation.report);
-            let points: Vec<_> = steps.iter().copied().zip(reports).collect();
-            draw_sweep(&points, path)?;
+            let curves = evaluations.chunks(steps.len()).map(|curve| SweepCurve {
+                name: curve[0].model.clone(),
+                points: steps
+                    .iter()
+                    .copied()
+                    .zip(curve.iter().map(|evaluation| &evaluation.report))
+                    .collect(),
+            });
+            draw_sweep(&curves.collect::<Vec<_>>(), path)?;
         }
         if let Some(path) = &self.json {
             let evaluations: Vec<Value> = evaluations.iter().map(Evaluation::json).collect();
@@ -158,7 +168,29 @@ impl EvalGenpplArgs {
     }
 
     fn judge_model(&self, judge: &Judge, device: &Device) -> Result<Vec<Evaluation>> {
-        let run = self.model.load(device)?;
+        let choices = match self.every_checkpoint {
+            true => Checkpoint::list(&self.model.folder().checkpoints())?
+                .into_iter()
+                .map(|checkpoint| CheckpointChoice::Step(checkpoint.step))
+                .collect(),
+            false => vec![self.model.checkpoint],
+        };
+        let mut evaluations = Vec::new();
+        for checkpoint in choices {
+            let mut model = self.model.clone();
+            model.checkpoint = checkpoint;
+            evaluations.extend(self.judge_run(judge, &model.load(device)?, device)?);
+        }
+        Ok(evaluations)
+    }
+
+    /// One evaluation for each number of sampling steps.
+    fn judge_run(
+        &self,
+        judge: &Judge,
+        run: &LoadedRun,
+        device: &Device,
+    ) -> Result<Vec<Evaluation>> {
         let mut settings = self.drawing.settings(&run.config.sampling);
         let all_steps = match &self.sweep {
             Some(Sweep(numbers)) => numbers.clone(),
@@ -174,7 +206,7 @@ impl EvalGenpplArgs {
                 mask_token: run.mask_token as u32,
                 eos_token: None,
             };
-            self.judge_draws(judge, &run, &generator, device)
+            self.judge_draws(judge, run, &generator, device)
         });
         evaluations.collect()
     }
@@ -190,7 +222,7 @@ impl EvalGenpplArgs {
         let sampler = generator.settings.sampler;
         let sampler = sampler.unwrap_or(SamplerKind::for_model(&run.network)[0]);
         let settings = json!({
-            "run": self.model.run.display().to_string(),
+            "run": self.model.source().display().to_string(),
             "checkpoint_step": run.step,
             "raw_weights": self.model.raw_weights,
             "config": run.config,
@@ -205,10 +237,15 @@ impl EvalGenpplArgs {
             seq_len,
             device,
         };
-        let folder = self.model.run.join("generative");
+        let folder = self.model.output_folder().join("generative");
         let n_samples = self.n.unwrap_or(64);
         let name = format!("{}, {} steps", sampler.name(), generator.settings.n_steps);
-        self.evaluate(
+        let model = format!("checkpoint {}", run.step);
+        let name = match self.every_checkpoint {
+            true => format!("{model}, {name}"),
+            false => name,
+        };
+        let evaluation = self.evaluate(
             judge,
             &mut source,
             n_samples,
@@ -216,7 +253,11 @@ impl EvalGenpplArgs {
             folder,
             settings,
             &name,
-        )
+        )?;
+        Ok(Evaluation {
+            model,
+            ..evaluation
+        })
     }
 
     #[expect(
@@ -237,6 +278,7 @@ impl EvalGenpplArgs {
             n_samples,
             batch_size: self.batch_size,
             max_length: self.max_length.unwrap_or(max_length),
+            with_features: false,
         };
         let settings = json!({
             "judge": judge.name(),
@@ -263,6 +305,7 @@ impl EvalGenpplArgs {
         drop(stage);
         let samples = &results.samples()[..n_samples];
         Ok(Evaluation {
+            model: String::new(),
             name: name.to_owned(),
             max_length: evaluation.max_length,
             report: GenerativeReport::of(samples, self.seed)?,
@@ -274,6 +317,8 @@ impl EvalGenpplArgs {
 
 /// One evaluation and how it was made.
 struct Evaluation {
+    /// Which checkpoint was evaluated; empty for a file.
+    model: String,
     name: String,
     max_length: usize,
     report: GenerativeReport,

@@ -1,6 +1,6 @@
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use pgm_eval::Perplexity;
 
@@ -44,8 +44,11 @@ impl EvalPplArgs {
     pub fn run(self) -> Result<ExitCode> {
         let device = device::open(self.backend)?;
         let run = self.model.load(&device)?;
-        let data = match self.text.rows(&run, &self.model.run)? {
+        let data = match self.text.rows(&run, self.model.output_folder())? {
             Some(rows) => rows,
+            None if self.model.weights.is_some() => {
+                bail!("--weights come without held-out text; name one with --text")
+            }
             None => self.model.folder().validation_set(&run.config)?,
         };
         let estimate = Perplexity {
@@ -66,10 +69,13 @@ impl EvalPplArgs {
         } else {
             println!("perplexity {}", format::perplexity(&report));
             println!(
-                "nll {:.4} ± {:.4} nats per token, checkpoint of step {}",
+                "nll {:.4} ± {:.4} nats per token, {}",
                 report.nll,
                 report.nll_standard_error,
-                format::count(run.step)
+                match &self.model.weights {
+                    Some(path) => format!("weights `{}`", path.display()),
+                    None => format!("checkpoint of step {}", format::count(run.step)),
+                }
             );
         }
         Ok(ExitCode::SUCCESS)

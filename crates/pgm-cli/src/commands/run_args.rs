@@ -1,12 +1,14 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
 use burn::tensor::Device;
 use clap::Args;
+use pgm_data::Tokenizer;
+use pgm_model::weights::WeightsFile;
 use pgm_train::{CheckpointChoice, LoadedRun, RunFolder, WeightsChoice};
 
 /// Which trained model to use.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct RunArgs {
     /// Folder of a run
     #[arg(long, value_name = "DIR", default_value = "runs/quickstart-pgm")]
@@ -17,7 +19,29 @@ pub struct RunArgs {
     /// Use the weights as after the last step instead of the averaged ones
     #[arg(long)]
     pub raw_weights: bool,
+    /// Weights instead of a run: a checkpoint of the authors (.ckpt), safetensors or burnpack, or a folder with one such file
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["run", "checkpoint"])]
+    pub weights: Option<PathBuf>,
+    /// Tokenizer of --weights [default: `tokenizer.json` beside them, or GPT-2's if the vocabulary is its]
+    #[arg(long, value_name = "FILE", requires = "weights")]
+    tokenizer: Option<PathBuf>,
+    /// Attention heads of --weights, if not 64 features each (files of this program say it)
+    #[arg(long, value_name = "N", requires = "weights")]
+    n_heads: Option<usize>,
+    /// Tokens of the sequences that --weights were trained on
+    #[arg(
+        long,
+        value_name = "TOKENS",
+        default_value_t = 1024,
+        requires = "weights"
+    )]
+    seq_len: usize,
 }
+
+const TOKENIZER: &str = "tokenizer.json";
+
+/// Endings of files with weights.
+const ENDINGS: [&str; 4] = ["ckpt", "pt", "safetensors", "bpk"];
 
 impl RunArgs {
     /// The folder of the run.
@@ -25,12 +49,91 @@ impl RunArgs {
         RunFolder::new(&self.run)
     }
 
+    /// What is used: the run, or the weights.
+    pub fn source(&self) -> &Path {
+        self.weights.as_deref().unwrap_or(&self.run)
+    }
+
+    /// Where results go: the folder of the run, or that of the weights.
+    pub fn output_folder(&self) -> &Path {
+        match &self.weights {
+            Some(path) if path.is_dir() => path,
+            Some(path) => path.parent().unwrap_or(Path::new("")),
+            None => &self.run,
+        }
+    }
+
     /// Opens the model.
     pub fn load(&self, device: &Device) -> Result<LoadedRun> {
-        let weights = match self.raw_weights {
+        let choice = match self.raw_weights {
             true => WeightsChoice::Raw,
             false => WeightsChoice::Average,
         };
-        Ok(self.folder().load(self.checkpoint, weights, device)?)
+        let Some(path) = &self.weights else {
+            return Ok(self.folder().load(self.checkpoint, choice, device)?);
+        };
+        let path = weights_file(path)?;
+        let file = WeightsFile::open(&path, choice)?;
+        file.check_published_sizes()?;
+        let vocab_size = file.config(self.n_heads)?.vocab_size();
+        let tokenizer = self.tokenizer_of(&path, vocab_size)?;
+        let run =
+            LoadedRun::from_weights(&path, &file, tokenizer, self.seq_len, self.n_heads, device)?;
+        Ok(run)
+    }
+
+    fn tokenizer_of(&self, weights: &Path, vocab_size: usize) -> Result<Tokenizer> {
+        if let Some(path) = &self.tokenizer {
+            return Ok(Tokenizer::from_file(path)?);
+        }
+        let beside = weights.with_file_name(TOKENIZER);
+        if beside.exists() {
+            return Ok(Tokenizer::from_file(beside)?);
+        }
+        let gpt2 = Tokenizer::gpt2();
+        // MASK stands behind its tokens.
+        if vocab_size == gpt2.vocab_size() + 1 {
+            return Ok(gpt2);
+        }
+        bail!(
+            "there is no `{}`, and a vocabulary of {vocab_size} is not GPT-2's ({}, which is built in); name the \
+             tokenizer of the weights with --tokenizer",
+            beside.display(),
+            gpt2.vocab_size() + 1
+        );
+    }
+}
+
+/// The file itself, or the only one with weights in a folder.
+fn weights_file(path: &Path) -> Result<PathBuf> {
+    if !path.is_dir() {
+        return Ok(path.to_path_buf());
+    }
+    let entries = std::fs::read_dir(path)
+        .with_context(|| format!("cannot read the folder `{}`", path.display()))?;
+    let mut found = Vec::new();
+    for entry in entries {
+        let file = entry?.path();
+        let ending = file.extension().and_then(|ending| ending.to_str());
+        if ending.is_some_and(|ending| ENDINGS.contains(&ending)) {
+            found.push(file);
+        }
+    }
+    found.sort();
+    match &found[..] {
+        [file] => Ok(file.clone()),
+        [] => bail!(
+            "`{}` holds no file with weights (.{}); a run is opened with --run",
+            path.display(),
+            ENDINGS.join(", .")
+        ),
+        _ => {
+            let names = found.iter().map(|file| format!("`{}`", file.display()));
+            bail!(
+                "`{}` holds several files with weights: {}; name one",
+                path.display(),
+                names.collect::<Vec<_>>().join(", ")
+            )
+        }
     }
 }

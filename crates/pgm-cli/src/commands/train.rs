@@ -1,17 +1,15 @@
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
 use pgm_eval::PerplexityReport;
-use pgm_train::{Outcome, Provenance, RunFolder, Trainer, TrainingObserver};
+use pgm_train::{Outcome, RunFolder, Trainer};
 
 use super::config_args::ConfigArgs;
-use crate::dashboard::Dashboard;
+use super::run_start::{observer, provenance};
 use crate::device::{self, Backend};
-use crate::progress::TrainingProgress;
 use crate::{format, interrupt};
 
 /// Train a model: prepares the text, trains, validates and draws samples
@@ -61,19 +59,8 @@ impl TrainArgs {
             );
         }
         let interrupter = interrupt::graceful()?;
-        let provenance = Provenance {
-            version: env!("CARGO_PKG_VERSION").to_string(),
-            commit: env!("PGM_COMMIT").to_string(),
-            device: format!("{device:?}"),
-            started: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-        };
-        let has_dashboard =
-            !self.plain && std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
-        let mut observer: Box<dyn TrainingObserver> = if has_dashboard {
-            Box::new(Dashboard::new(interrupter.clone(), n_steps))
-        } else {
-            Box::new(TrainingProgress::default())
-        };
+        let provenance = provenance(&device);
+        let mut observer = observer(self.plain, &interrupter, n_steps);
         let started = Instant::now();
         let outcome = Trainer::new(config, folder.clone(), device, interrupter, &mut *observer)
             .with_provenance(provenance)

@@ -2,7 +2,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::results_file::ResultsFile;
+use super::results_file::{NumberedResult, ResultsFile};
 use super::samples::SampleSource;
 use crate::{EvalError, Judge};
 
@@ -19,6 +19,8 @@ pub struct GenerativePerplexity {
     pub batch_size: usize,
     /// Judge's tokens that are read of a text, BOS included.
     pub max_length: usize,
+    /// Keep the judge's hidden state at the last token, for [`Mauve`](crate::Mauve).
+    pub with_features: bool,
 }
 
 /// A sample and what the judge says.
@@ -42,6 +44,15 @@ pub struct JudgedSample {
     pub text: String,
     /// The model's tokens; the judge's, if they are not known.
     pub tokens: Vec<u32>,
+    /// The judge's last hidden state at the last token that was read, if it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feature: Option<Vec<f32>>,
+}
+
+impl NumberedResult for JudgedSample {
+    fn number(&self) -> usize {
+        self.number
+    }
 }
 
 impl GenerativePerplexity {
@@ -101,12 +112,16 @@ impl GenerativePerplexity {
             }
             row.truncate(self.max_length);
         }
-        let costs = judge.token_nll(&rows)?;
+        let read = judge.read(&rows, self.with_features)?;
         let judging_seconds = started.elapsed().as_secs_f64() / drawn.len().max(1) as f64;
-        let samples = numbers.zip(drawn).zip(rows.into_iter().zip(costs));
-        let judged = samples.map(|((number, drawn), (row, costs))| {
+        let samples = numbers.zip(drawn).zip(rows.into_iter().zip(read));
+        let judged = samples.map(|((number, drawn), (row, read))| {
             let counts = counted(&row, eos);
-            let counted = costs.iter().zip(&counts).filter(|(_, counts)| **counts);
+            let counted = read
+                .costs
+                .iter()
+                .zip(&counts)
+                .filter(|(_, counts)| **counts);
             let (nll, n_scored) = counted.fold((0.0, 0), |(sum, n), (cost, _)| (sum + cost, n + 1));
             JudgedSample {
                 number,
@@ -118,6 +133,7 @@ impl GenerativePerplexity {
                 judging_seconds,
                 text: drawn.text,
                 tokens: drawn.tokens.unwrap_or(row),
+                feature: read.feature,
             }
         });
         Ok(judged.collect())
@@ -160,6 +176,7 @@ mod tests {
             n_samples: source.len(),
             batch_size,
             max_length,
+            with_features: true,
         };
         let mut heard = Vec::new();
         evaluation
@@ -180,6 +197,10 @@ mod tests {
             for (a, b) in alone.iter().zip(&together) {
                 assert!((a.nll - b.nll).abs() < 1e-4 * a.nll, "{} {}", a.nll, b.nll);
                 assert_eq!((a.n_scored, &a.tokens), (b.n_scored, &b.tokens));
+                let features = |s: &JudgedSample| s.feature.clone().unwrap();
+                let (a, b) = (features(a), features(b));
+                assert!(a.len() == b.len() && a.iter().any(|x| x.abs() > 0.1));
+                assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-4));
             }
         }
         assert!(alone.iter().all(|sample| sample.nll > 1.0));

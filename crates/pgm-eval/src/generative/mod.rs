@@ -11,10 +11,11 @@ mod sweep_plot;
 pub use bootstrap::Estimate;
 pub use judging::{GenerativePerplexity, JudgedSample};
 pub use report::GenerativeReport;
-pub use results_file::ResultsFile;
+pub(crate) use results_file::hex;
+pub use results_file::{NumberedResult, ResultsFile};
 pub use samples::{DrawnSample, ModelSamples, SampleSource, TextSamples};
 pub use statistics::TextStatistics;
-pub use sweep_plot::draw_sweep;
+pub use sweep_plot::{SweepCurve, draw_sweep};
 
 #[cfg(test)]
 pub(crate) mod test_judge {

@@ -150,6 +150,7 @@ mod tests {
             judging_seconds: 0.5,
             text: String::new(),
             tokens: tokens.to_vec(),
+            feature: None,
         }
     }
 

@@ -2,23 +2,39 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::judging::JudgedSample;
 use crate::EvalError;
 
-/// Judged samples in a file, to which each batch is appended, so that an interrupted evaluation goes on.
+/// Results in a file, to which each batch is appended, so that an interrupted evaluation goes on.
 ///
-/// The first line is a JSON object with the settings, each other line a [`JudgedSample`].
+/// The first line is a JSON object with the settings, each other line a result.
 #[derive(Debug)]
-pub struct ResultsFile {
+pub struct ResultsFile<R = JudgedSample> {
     path: PathBuf,
     file: File,
-    samples: Vec<JudgedSample>,
+    samples: Vec<R>,
+}
+
+/// What a line of a [`ResultsFile`] holds.
+pub trait NumberedResult: Serialize + DeserializeOwned {
+    /// Its number, from 0; it stands in the line.
+    fn number(&self) -> usize;
 }
 
 impl ResultsFile {
+    /// A name that settings have to themselves.
+    pub fn name_for(settings: &Value) -> String {
+        let digest = Sha256::digest(settings.to_string());
+        format!("{}.jsonl", hex(&digest[..6]))
+    }
+}
+
+impl<R: NumberedResult> ResultsFile<R> {
     /// Opens a file for the results of some settings, or begins one. A line that was not written to its end is cut
     /// off.
     ///
@@ -56,12 +72,12 @@ impl ResultsFile {
             return Err(failed("it holds no results; name another file".to_owned()));
         }
         for (number, line) in lines.enumerate() {
-            let sample: Option<JudgedSample> = serde_json::from_slice(line).ok();
-            match sample.filter(|sample| sample.number == number) {
+            let sample: Option<R> = serde_json::from_slice(line).ok();
+            match sample.filter(|sample| sample.number() == number) {
                 Some(sample) => samples.push(sample),
                 None => {
                     return Err(failed(format!(
-                        "line {} is not sample {number}; the file is damaged, remove it",
+                        "line {} is not result {number}; the file is damaged, remove it",
                         number + 2
                     )));
                 }
@@ -83,27 +99,21 @@ impl ResultsFile {
         })
     }
 
-    /// A name that settings have to themselves.
-    pub fn name_for(settings: &Value) -> String {
-        let digest = Sha256::digest(settings.to_string());
-        format!("{}.jsonl", hex(&digest[..6]))
-    }
-
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The samples so far, in the order of their numbers.
-    pub fn samples(&self) -> &[JudgedSample] {
+    /// The results so far, in the order of their numbers.
+    pub fn samples(&self) -> &[R] {
         &self.samples
     }
 
-    /// Writes the next samples.
-    pub(super) fn append(&mut self, samples: Vec<JudgedSample>) -> Result<(), EvalError> {
+    /// Writes the next results.
+    pub(crate) fn append(&mut self, samples: Vec<R>) -> Result<(), EvalError> {
         let (mut lines, mut kept) = (String::new(), Vec::new());
         for sample in samples {
-            let line = serde_json::to_string(&sample).expect("a sample has a JSON form");
+            let line = serde_json::to_string(&sample).expect("a result has a JSON form");
             // What is kept is what will be read, to the last digit, so that going on changes no number.
             let read = serde_json::from_str(&line).expect("it was just written");
             kept.push(read);
@@ -121,7 +131,7 @@ impl ResultsFile {
     }
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -161,6 +171,7 @@ mod tests {
             judging_seconds: 0.25,
             text: "a\nb".into(),
             tokens: vec![1, 2],
+            feature: None,
         }
     }
 
@@ -202,7 +213,7 @@ mod tests {
             ..sample(number)
         });
         results.append(samples.collect()).unwrap();
-        let read = ResultsFile::open(&path, &settings).unwrap();
+        let read: ResultsFile = ResultsFile::open(&path, &settings).unwrap();
         assert_eq!(read.samples(), results.samples());
     }
 
@@ -211,8 +222,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("results.jsonl");
         let (first, second) = (json!({"seed": 1, "n": 2}), json!({"seed": 3, "n": 2}));
-        drop(ResultsFile::open(&path, &first).unwrap());
-        let error = ResultsFile::open(&path, &second).unwrap_err().to_string();
+        drop(ResultsFile::<JudgedSample>::open(&path, &first).unwrap());
+        let refused = |settings| ResultsFile::<JudgedSample>::open(&path, settings).unwrap_err();
+        let error = refused(&second).to_string();
         assert!(
             error.contains("other settings (`seed` is 1, wanted 3)"),
             "{error}"
@@ -222,7 +234,7 @@ mod tests {
             ResultsFile::name_for(&second)
         );
         std::fs::write(&path, "my notes").unwrap();
-        let error = ResultsFile::open(&path, &first).unwrap_err().to_string();
+        let error = refused(&first).to_string();
         assert!(error.contains("holds no results"), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), b"my notes");
     }

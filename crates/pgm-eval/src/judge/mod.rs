@@ -23,6 +23,15 @@ pub struct Judge {
     device: Device,
 }
 
+/// What a judge says of a row of tokens.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct JudgedRow {
+    /// Nats of each token but the first.
+    pub costs: Vec<f64>,
+    /// The last hidden state at the last token, if it was asked for.
+    pub feature: Option<Vec<f32>>,
+}
+
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
 const TOKENIZER: &str = "tokenizer.json";
@@ -108,28 +117,63 @@ impl Judge {
     /// # Panics
     /// Panics if a row has more tokens than the judge reads.
     pub fn token_nll(&self, rows: &[Vec<u32>]) -> Result<Vec<Vec<f64>>, JudgeError> {
+        let read = self.read(rows, false)?;
+        Ok(read.into_iter().map(|row| row.costs).collect())
+    }
+
+    /// [`Self::token_nll`] of each row, and with `with_features` the network's last hidden state at the row's last
+    /// token, from the same forward pass.
+    ///
+    /// # Errors
+    /// As [`Self::token_nll`].
+    ///
+    /// # Panics
+    /// As [`Self::token_nll`].
+    pub fn read(
+        &self,
+        rows: &[Vec<u32>],
+        with_features: bool,
+    ) -> Result<Vec<JudgedRow>, JudgeError> {
         let width = rows.iter().map(Vec::len).max().unwrap_or(0);
         assert!(
             width <= self.context_length,
             "a row has {width} tokens, the judge reads {}",
             self.context_length
         );
-        if width < 2 {
-            return Ok(vec![Vec::new(); rows.len()]);
+        if width == 0 || width < 2 && !with_features {
+            return Ok(vec![JudgedRow::default(); rows.len()]);
         }
+        // A row of one token has a feature and no cost.
+        let width = width.max(2);
         let padding = self.tokenizer.eos_id();
         let padded = rows.iter().flat_map(|row| {
             let padding = std::iter::repeat_n(padding, width - row.len());
             row.iter().copied().chain(padding).map(i64::from)
         });
         let padded = TensorData::new(padded.collect::<Vec<i64>>(), [rows.len(), width]);
-        let nll = self
-            .model
-            .token_nll(Tensor::<2, Int>::from_data(padded, &self.device))
-            .try_into_vec_as::<f32>()
-            .map_err(|error| JudgeError::Device {
+        let tokens = Tensor::<2, Int>::from_data(padded, &self.device);
+        let (nll, hidden) = self.model.token_nll_and_hidden(tokens);
+        let read_back = |values: Tensor<2>| {
+            let values = values.try_into_vec_as::<f32>();
+            values.map_err(|error| JudgeError::Device {
                 reason: error.to_string(),
-            })?;
+            })
+        };
+        let nll = read_back(nll)?;
+        let [n_rows, _, d_model] = hidden.dims();
+        let features = match with_features {
+            true => {
+                let last = rows.iter().enumerate().map(|(number, row)| {
+                    let position = number * width + row.len().saturating_sub(1);
+                    position as i64
+                });
+                let last = TensorData::new(last.collect::<Vec<i64>>(), [n_rows]);
+                let last = Tensor::<1, Int>::from_data(last, &self.device);
+                read_back(hidden.reshape([n_rows * width, d_model]).select(0, last))?
+            }
+            false => Vec::new(),
+        };
+        let mut features = features.chunks(d_model);
         let costs = nll.chunks(width - 1).zip(rows).map(|(costs, row)| {
             let costs = &costs[..row.len().saturating_sub(1)];
             match costs.iter().position(|cost| !cost.is_finite()) {
@@ -138,7 +182,10 @@ impl Judge {
                     value: costs[position],
                     token: position + 1,
                 }),
-                None => Ok(costs.iter().map(|&cost| f64::from(cost)).collect()),
+                None => Ok(JudgedRow {
+                    costs: costs.iter().map(|&cost| f64::from(cost)).collect(),
+                    feature: features.next().map(<[f32]>::to_vec),
+                }),
             }
         });
         costs.collect()

@@ -38,12 +38,25 @@ impl JudgeModel {
     /// # Panics
     /// Panics if there are fewer than two tokens a row.
     pub fn token_nll(&self, tokens: Tensor<2, Int>) -> Tensor<2> {
+        self.token_nll_and_hidden(tokens).0
+    }
+
+    /// [`Self::token_nll`], and what the output layer reads at each position, from the same forward pass.
+    ///
+    /// # Shapes
+    /// - tokens: `[batch, seq]`, at least two a row
+    /// - output: `[batch, seq - 1]` and `[batch, seq, hidden_size]`
+    ///
+    /// # Panics
+    /// Panics if there are fewer than two tokens a row.
+    pub fn token_nll_and_hidden(&self, tokens: Tensor<2, Int>) -> (Tensor<2>, Tensor<3>) {
         let [batch, seq_len] = tokens.dims();
         assert!(seq_len > 1, "{seq_len} tokens a row, wanted at least 2");
         let n_targets = seq_len - 1;
         let targets = tokens.clone().narrow(1, 1, n_targets);
         let targets = targets.reshape([batch * n_targets, 1]);
-        let hidden = flatten(self.hidden(tokens.narrow(1, 0, n_targets)));
+        let all_hidden = self.hidden(tokens);
+        let hidden = flatten(all_hidden.clone().narrow(1, 0, n_targets));
         let n_rows = batch * n_targets;
         let pieces = (0..n_rows).step_by(ROWS).map(|start| {
             let length = ROWS.min(n_rows - start);
@@ -55,7 +68,8 @@ impl JudgeModel {
                 .gather(1, targets.clone().narrow(0, start, length));
             shifted.exp().sum_dim(1).log() - chosen
         });
-        Tensor::cat(pieces.collect(), 0).reshape([batch, n_targets])
+        let nll = Tensor::cat(pieces.collect(), 0).reshape([batch, n_targets]);
+        (nll, all_hidden)
     }
 
     fn hidden(&self, tokens: Tensor<2, Int>) -> Tensor<3> {

@@ -39,6 +39,18 @@ pub enum WeightsError {
         /// What is missing or odd.
         reason: String,
     },
+    /// A file has the name of a published one, and other sizes.
+    #[error(
+        "`{path}` has the name of a published model, whose sizes are {wanted}; its tensors show {found}; fetch it again, or rename it if it is a model of your own"
+    )]
+    PublishedSizes {
+        /// The file.
+        path: PathBuf,
+        /// The sizes that its tensors show.
+        found: String,
+        /// The published ones.
+        wanted: String,
+    },
     /// The sizes that the file shows make no network.
     #[error("the network of `{path}` cannot be built")]
     Config {

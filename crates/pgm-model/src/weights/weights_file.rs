@@ -15,6 +15,7 @@ use burn::tensor::{Bytes, DType, Device, Shape, TensorData};
 use super::error::{Mismatch, WeightsError};
 use super::export::CONFIG_KEY;
 use super::gguf::GgufFile;
+use super::published_models::published_model;
 use super::published_names::{BACKBONE, PublishedNames, TOKEN_EMBEDDING, is_buffer};
 use super::{architecture, pytorch, safetensors_file};
 use crate::judges::ForeignNames;
@@ -159,6 +160,28 @@ impl WeightsFile {
             source,
         })?;
         Ok(config)
+    }
+
+    /// Checks that a file with the name of a published one ([`published_model`]) has its sizes; other names pass.
+    ///
+    /// # Errors
+    /// When it has not, or as [`Self::config`].
+    pub fn check_published_sizes(&self) -> Result<(), WeightsError> {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let Some(wanted) = published_model(&name) else {
+            return Ok(());
+        };
+        // No tensor shows the heads, and any number will do to compare the others.
+        let found = self.config(Some(1))?.with_published_blanks(&wanted);
+        if found == wanted {
+            return Ok(());
+        }
+        let text = |config| serde_json::to_string(config).expect("sizes have a JSON form");
+        Err(WeightsError::PublishedSizes {
+            path: self.path.clone(),
+            found: text(&found),
+            wanted: text(&wanted),
+        })
     }
 
     /// Builds the network of the file with its weights.

@@ -7,6 +7,7 @@ mod training;
 pub use data::DataSection;
 pub use model::{ModelSection, ObjectiveKind, ObjectiveSection};
 pub use optimizer::{LearningRateSchedule, OptimizerSection};
+pub use parse::parse_toml;
 pub use training::{EvaluationSection, TrainingSection};
 
 use pgm_eval::SamplingSettings;
@@ -55,8 +56,7 @@ impl ExperimentConfig {
     /// # Errors
     /// When it is not TOML, a key is not known, or a value cannot be used.
     pub fn from_toml(text: &str, overrides: &[String]) -> Result<Self, TrainError> {
-        let config =
-            parse::parse(text, overrides).map_err(|reason| TrainError::Config { reason })?;
+        let config: Self = parse_toml(text, overrides)?;
         config.validate()?;
         Ok(config)
     }

@@ -1,10 +1,20 @@
 //! From TOML text and `--set` arguments to a configuration, with errors that say where and what else.
 
-use crate::ExperimentConfig;
+use serde::de::DeserializeOwned;
+
+use crate::TrainError;
+
+/// Reads a configuration of any kind from TOML; `overrides` are `table.key=value` and win.
+///
+/// # Errors
+/// When it is not TOML, or a key or value is not known; the nearest valid name is in the text.
+pub fn parse_toml<T: DeserializeOwned>(text: &str, overrides: &[String]) -> Result<T, TrainError> {
+    parse(text, overrides).map_err(|reason| TrainError::Config { reason })
+}
 
 /// Reads a configuration; the reason why it is refused otherwise.
-pub(super) fn parse(text: &str, overrides: &[String]) -> Result<ExperimentConfig, String> {
-    let in_text = toml::from_str::<ExperimentConfig>(text);
+fn parse<T: DeserializeOwned>(text: &str, overrides: &[String]) -> Result<T, String> {
+    let in_text = toml::from_str::<T>(text);
     if overrides.is_empty() {
         return in_text.map_err(|error| explain(&error));
     }

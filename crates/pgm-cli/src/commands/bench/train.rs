@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use burn::module::Module;
 use clap::Args;
 use pgm_data::TokenBatch;
-use pgm_train::TrainingState;
+use pgm_train::{ObjectiveTraining, TrainingMethod, TrainingState};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
@@ -79,10 +79,10 @@ impl TrainBenchArgs {
         let mut losses = Vec::new();
         for step in 0..self.n + 2 {
             let started = Instant::now();
-            let (loss, _) = state.advance(&config, &batch, &device);
+            let report = ObjectiveTraining.advance(&mut state, &config, &batch, &device)?;
             wait(&device)?;
             seconds.push(started.elapsed().as_secs_f64());
-            losses.push(loss.into_scalar::<f32>());
+            losses.push(report.loss.into_scalar::<f32>());
             eprintln!(
                 "step {step}: {:.3} s, loss {:.4}",
                 seconds[step], losses[step]

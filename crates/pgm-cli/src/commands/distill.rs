@@ -1,0 +1,153 @@
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use pgm_distill::{DistillConfig, Distiller};
+use pgm_train::{MetricRecord, MetricsLog, Outcome, RunFolder};
+
+use super::run_start::{observer, provenance};
+use crate::device::{self, Backend};
+use crate::{format, interrupt};
+
+/// Distils the model of the quick start.
+const QUICK_START: &str = include_str!("../../../../configs/distill/quickstart-distilled.toml");
+
+/// Distil a trained model into a student that samples in fewer steps
+///
+/// Self-distillation through time (SDTT): in each round the student learns to do in one sampling step what its teacher
+/// does in several, and becomes the next teacher. Without arguments the model of the quick start is distilled.
+///
+/// The student is a run like any other. Its checkpoint of step 0 is the teacher, and each round leaves one.
+/// Ctrl-C stops after the current step and saves; the same command goes on from there.
+#[derive(Debug, Args)]
+pub struct DistillArgs {
+    /// The distillation as a TOML file; the quick start's if left out
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of the teacher's run, instead of the configuration's `teacher.run`
+    #[arg(long, value_name = "DIR")]
+    teacher: Option<PathBuf>,
+    /// Change one value, for instance `--set distillation.directions=both`; may be repeated
+    #[arg(long, value_name = "TABLE.KEY=VALUE")]
+    set: Vec<String>,
+    /// Folder of the student's run [default: runs/NAME]
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Delete the run that is in the folder and start anew
+    #[arg(long)]
+    restart: bool,
+    /// Plain lines instead of the dashboard, on a terminal too
+    #[arg(long)]
+    plain: bool,
+    /// What to compute on [default: the fastest in this binary]
+    #[arg(long)]
+    backend: Option<Backend>,
+}
+
+impl DistillArgs {
+    pub fn run(self) -> Result<ExitCode> {
+        let config = self.load()?;
+        let device = device::open(self.backend)?;
+        let root = self
+            .output
+            .unwrap_or_else(|| PathBuf::from("runs").join(&config.name));
+        let folder = RunFolder::new(&root);
+        if self.restart {
+            folder.clear()?;
+        }
+        let schedule = config.schedule();
+        let interrupter = interrupt::graceful()?;
+        let provenance = provenance(&device);
+        let mut observer = observer(self.plain, &interrupter, schedule.n_steps());
+        let started = Instant::now();
+        let outcome = Distiller::new(config, folder.clone(), device, interrupter, &mut *observer)
+            .with_provenance(provenance)
+            .run();
+        // Gives the screen back before anything is said.
+        drop(observer);
+        match outcome? {
+            Outcome::Interrupted { step } => {
+                eprintln!(
+                    "stopped and saved at step {} of {}; run the same command to go on",
+                    format::count(step),
+                    format::count(schedule.n_steps())
+                );
+                return Ok(ExitCode::from(130));
+            }
+            Outcome::Finished { samples, .. } => {
+                for (i, sample) in samples.iter().enumerate() {
+                    println!("--- sample {} ---\n{}\n", i + 1, sample.trim());
+                }
+            }
+        }
+        let records = MetricsLog::read(&folder.metrics())?;
+        println!(
+            "| round | teacher's steps | student's | checkpoint | mean loss | validation perplexity |"
+        );
+        println!("| ---: | ---: | ---: | ---: | ---: | ---: |");
+        for round in 0..schedule.rounds() {
+            let (start, end) = (schedule.start_of(round), schedule.start_of(round + 1));
+            let teacher_steps = schedule.sampling_steps(round);
+            println!(
+                "| {} | {teacher_steps} | {} | {end} | {} | {} |",
+                round + 1,
+                teacher_steps / schedule.teacher_steps,
+                or_dash(mean_loss(&records, start, end)),
+                or_dash(perplexity(&records, end)),
+            );
+        }
+        println!(
+            "\nDistilled {} rounds of {} steps; this call took {}. Everything lies in {}.",
+            schedule.rounds(),
+            format::count(schedule.steps_per_round),
+            format::duration(started.elapsed()),
+            root.display()
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn load(&self) -> Result<DistillConfig> {
+        let (text, source) = match &self.config {
+            Some(path) => (
+                std::fs::read_to_string(path)
+                    .with_context(|| format!("cannot read `{}`", path.display()))?,
+                path.display().to_string(),
+            ),
+            None => (QUICK_START.to_string(), "the quick start".to_string()),
+        };
+        let mut config = DistillConfig::from_toml(&text, &self.set)
+            .with_context(|| format!("in the configuration of {source}"))?;
+        if let Some(teacher) = &self.teacher {
+            config.teacher.run = teacher.clone();
+        }
+        Ok(config)
+    }
+}
+
+/// Mean of the losses that were written down behind step `start`, up to step `end`.
+fn mean_loss(records: &[MetricRecord], start: usize, end: usize) -> Option<f64> {
+    let losses: Vec<f64> = records
+        .iter()
+        .filter_map(|record| match record {
+            MetricRecord::Train { step, loss, .. } if *step > start && *step <= end => Some(*loss),
+            _ => None,
+        })
+        .collect();
+    (!losses.is_empty()).then(|| losses.iter().sum::<f64>() / losses.len() as f64)
+}
+
+/// Of the last validation after so many steps.
+fn perplexity(records: &[MetricRecord], at: usize) -> Option<f64> {
+    records.iter().rev().find_map(|record| match record {
+        MetricRecord::Validation {
+            step, perplexity, ..
+        } if *step == at => Some(*perplexity),
+        _ => None,
+    })
+}
+
+fn or_dash(value: Option<f64>) -> String {
+    value.map_or("-".into(), |value| format!("{value:.4}"))
+}

@@ -1,0 +1,173 @@
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use pgm_eval::{ChoiceEvaluation, ChoiceReport, Estimate, QuestionFile, QuestionKind, ResultsFile};
+use pgm_model::LanguageModel;
+use serde_json::json;
+
+use super::run_args::RunArgs;
+use crate::device::{self, Backend};
+use crate::format;
+use crate::progress::Stage;
+
+const AFTER_HELP: &str = "\
+Examples:
+  pgm eval-choice --questions arc.jsonl --run runs/owt-pgm
+  pgm eval-choice --questions samples_lambada_openai_2026-01-01.jsonl --draws 128 --json
+
+Lines of a file:
+  {\"context\": \"The sky is\", \"choices\": [\"blue\", \"green\"], \"answer\": 0}
+  {\"context\": \"Call me\", \"target\": \"Ishmael\"}          the last word
+  {\"text\": \"Call me Ishmael\"}                            the same
+  or what lm-evaluation-harness writes with --log_samples (samples_*.jsonl), of tasks that compare likelihoods.
+A space is put between context and answer where there is none. Results are written down question by question; the
+same command goes on where it was stopped, and with a larger --n it answers only the new ones.";
+
+/// Share of questions that a model answers rightly: multiple choice, and last words (LAMBADA)
+///
+/// The model's answer is the one with the highest likelihood given the context; divided by its bytes for the
+/// normalised accuracy. For diffusion models (PGM, MDLM) that is a bound by Monte Carlo over which tokens of the answer
+/// are hidden, while the context is always known; for autoregressive models it is exact. Last words count if greedy
+/// decoding from left to right gives them.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct EvalChoiceArgs {
+    /// File with a question in each line
+    #[arg(long, value_name = "FILE")]
+    questions: PathBuf,
+    #[command(flatten)]
+    model: RunArgs,
+    /// Sets of hidden tokens drawn for each answer of a diffusion model
+    #[arg(long, default_value_t = 32)]
+    draws: usize,
+    /// Questions to answer, from the first [default: all]
+    #[arg(long)]
+    n: Option<usize>,
+    /// Most tokens of BOS, context and answer; longer contexts lose their beginning [default: as trained]
+    #[arg(long, value_name = "TOKENS")]
+    max_length: Option<usize>,
+    /// Sequences that go through the network at once
+    #[arg(long, default_value_t = 32)]
+    batch_size: usize,
+    /// Seed of the draws
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// One JSON object instead of text
+    #[arg(long)]
+    json: bool,
+    /// Folder for what the model says to each question [default: `choices` in the run's folder, or beside --weights]
+    #[arg(long, value_name = "DIR")]
+    results: Option<PathBuf>,
+    /// What to compute on [default: the fastest in this binary]
+    #[arg(long)]
+    backend: Option<Backend>,
+}
+
+impl EvalChoiceArgs {
+    pub fn run(self) -> Result<ExitCode> {
+        let file = QuestionFile::read(&self.questions)?;
+        let available = file.questions().len();
+        let n_questions = self.n.unwrap_or(available);
+        if n_questions > available {
+            bail!(
+                "--n is {n_questions}, `{}` holds {available} questions",
+                self.questions.display()
+            );
+        }
+        let device = device::open(self.backend)?;
+        let run = self.model.load(&device)?;
+        let n_draws = match run.network {
+            LanguageModel::Causal(_) => 0,
+            _ => self.draws,
+        };
+        let evaluation = ChoiceEvaluation {
+            n_questions,
+            n_draws: self.draws,
+            batch_size: self.batch_size,
+            max_length: self.max_length.unwrap_or(run.config.data.seq_len),
+            seed: self.seed,
+            mask_token: run.mask_token,
+        };
+        let settings = json!({
+            "questions": self.questions.display().to_string(),
+            "sha256": file.fingerprint(),
+            "model": self.model.source().display().to_string(),
+            "checkpoint_step": run.step,
+            "raw_weights": self.model.raw_weights,
+            "config": run.config,
+            "n_draws": n_draws,
+            "max_length": evaluation.max_length,
+            "seed": self.seed,
+        });
+        let folder = self.results.clone();
+        let folder = folder.unwrap_or_else(|| self.model.output_folder().join("choices"));
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
+        let path = folder.join(ResultsFile::name_for(&settings));
+        let mut results = ResultsFile::open(&path, &settings)?;
+        let mut stage = Stage::new("answer", n_questions);
+        evaluation.answer(
+            &run.network,
+            &run.tokenizer,
+            &file,
+            &device,
+            &mut results,
+            &mut |done, total| {
+                stage.update(done, total, "questions");
+                true
+            },
+        )?;
+        drop(stage);
+        let report = ChoiceReport::of(&results.samples()[..n_questions], n_draws);
+        if self.json {
+            let results = path.display().to_string();
+            println!(
+                "{}",
+                json!({ "report": report, "settings": settings, "results": results })
+            );
+        } else {
+            print_report(&report, file.kind());
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn print_report(report: &ChoiceReport, kind: QuestionKind) {
+    let percent = |name: &str, estimate: Option<Estimate>| {
+        if let Some(Estimate {
+            value,
+            standard_error,
+        }) = estimate
+        {
+            let error = standard_error.map(|error| format!(" ± {:.2}", 100.0 * error));
+            println!("{name} {:.2}{} %", 100.0 * value, error.unwrap_or_default());
+        }
+    };
+    percent("accuracy", report.accuracy);
+    percent("accuracy, normalised by bytes", report.normalized_accuracy);
+    percent("greedy accuracy", report.greedy_accuracy);
+    if kind == QuestionKind::LastWord {
+        println!("perplexity of a last word {:.2}", report.answer_perplexity);
+    }
+    match (report.n_draws, report.monte_carlo_error) {
+        (0, _) => println!("likelihoods are exact"),
+        (_, None) => println!("1 draw for each answer: how much another would differ is not known"),
+        (n_draws, Some(error)) => {
+            print!(
+                "{n_draws} draws for each answer: log-likelihoods within {error:.3} nats (standard error)"
+            );
+            if let Some(undecided) = report.undecided {
+                print!(", {:.1} % of the questions undecided", 100.0 * undecided);
+            }
+            println!();
+        }
+    }
+    println!(
+        "{} questions, {} sequences through the network, {}",
+        format::count(report.n_questions),
+        format::count(report.network_evaluations),
+        format::duration(std::time::Duration::from_secs_f64(report.seconds)),
+    );
+}

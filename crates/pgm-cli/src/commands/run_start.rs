@@ -1,0 +1,32 @@
+use std::io::IsTerminal;
+use std::time::SystemTime;
+
+use burn::tensor::Device;
+use burn_train::Interrupter;
+use pgm_train::{Provenance, TrainingObserver};
+
+use crate::dashboard::Dashboard;
+use crate::progress::TrainingProgress;
+
+/// This program, now.
+pub fn provenance(device: &Device) -> Provenance {
+    Provenance {
+        version: env!("CARGO_PKG_VERSION").to_string(),
+        commit: env!("PGM_COMMIT").to_string(),
+        device: format!("{device:?}"),
+        started: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+    }
+}
+
+/// The dashboard on a terminal, lines elsewhere or if they are wished for.
+pub fn observer(
+    is_plain: bool,
+    interrupter: &Interrupter,
+    n_steps: usize,
+) -> Box<dyn TrainingObserver> {
+    let is_terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+    match is_terminal && !is_plain {
+        true => Box::new(Dashboard::new(interrupter.clone(), n_steps)),
+        false => Box::new(TrainingProgress::default()),
+    }
+}

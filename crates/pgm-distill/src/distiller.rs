@@ -1,0 +1,128 @@
+use burn::tensor::Device;
+use burn_train::Interrupter;
+use pgm_train::{
+    Checkpoint, CheckpointChoice, ExperimentConfig, LoadedRun, Outcome, Provenance, RunFolder,
+    TrainError, Trainer, TrainingObserver, TrainingState, parse_toml, vocabulary,
+};
+
+use crate::{DistillConfig, DistillationMethod};
+
+/// Runs a distillation in a folder, from wherever it was stopped.
+pub struct Distiller<'a> {
+    config: DistillConfig,
+    folder: RunFolder,
+    device: Device,
+    provenance: Provenance,
+    interrupter: Interrupter,
+    observer: &'a mut dyn TrainingObserver,
+}
+
+impl<'a> Distiller<'a> {
+    /// A distillation that [`Self::run`] starts or goes on with. `interrupter` stops it after the current step, with a
+    /// checkpoint.
+    pub fn new(
+        config: DistillConfig,
+        folder: RunFolder,
+        device: Device,
+        interrupter: Interrupter,
+        observer: &'a mut dyn TrainingObserver,
+    ) -> Self {
+        Self {
+            config,
+            folder,
+            device,
+            provenance: Provenance::default(),
+            interrupter,
+            observer,
+        }
+    }
+
+    /// Says which program runs on which device; it is written into the run's folder.
+    pub fn with_provenance(mut self, provenance: Provenance) -> Self {
+        self.provenance = provenance;
+        self
+    }
+
+    /// Goes through all rounds, validates and draws samples.
+    ///
+    /// # Errors
+    /// When there is no such teacher, the folder holds another run, a file cannot be read or written, or the loss or a
+    /// gradient is not finite; the last checkpoint stays intact.
+    pub fn run(self) -> Result<Outcome, TrainError> {
+        self.config.validate()?;
+        let (experiment, student) = match self.folder.latest_checkpoint()? {
+            Some(_) => self.resume()?,
+            None => self.start()?,
+        };
+        let (_, mask_token) = vocabulary(&student.tokenizer);
+        let method = DistillationMethod::new(self.config, self.folder.clone(), mask_token);
+        Trainer::new(
+            experiment,
+            self.folder,
+            self.device,
+            self.interrupter,
+            self.observer,
+        )
+        .with_provenance(self.provenance)
+        .with_method(method)
+        .run()
+    }
+
+    /// Makes the teacher the run's checkpoint of step 0.
+    fn start(&self) -> Result<(ExperimentConfig, LoadedRun), TrainError> {
+        let teacher_folder = RunFolder::new(&self.config.teacher.run);
+        let teacher = teacher_folder.load(
+            self.config.teacher_checkpoint()?,
+            self.config.teacher.weights.into(),
+            &self.device,
+        )?;
+        let experiment = self.config.experiment(&teacher.config, &teacher_folder)?;
+        self.folder.copy_data_of(&teacher_folder)?;
+        let mut written = self.config.clone();
+        written.teacher.checkpoint = teacher.step.to_string();
+        let text = written.to_toml();
+        pgm_data::write_file(&self.folder.distillation(), text.as_bytes())?;
+        let (vocab_size, mask_token) = vocabulary(&teacher.tokenizer);
+        let device = &self.device;
+        let mut state = TrainingState::new(&experiment, vocab_size, mask_token, None, device)?;
+        state.restart_with(teacher.network.clone(), &experiment, device);
+        Checkpoint::save(&self.folder.checkpoints(), &state)?;
+        Ok((experiment, teacher))
+    }
+
+    /// Checks that the run in the folder is this one.
+    fn resume(&self) -> Result<(ExperimentConfig, LoadedRun), TrainError> {
+        let path = self.folder.distillation();
+        let text = std::fs::read_to_string(&path).map_err(|error| TrainError::File {
+            action: "read",
+            path,
+            reason: format!("{error}; the folder holds a run that is no distillation"),
+        })?;
+        let found: DistillConfig = parse_toml(&text, &[])?;
+        let mut wanted = self.config.clone();
+        // What `last` and `best` meant when the run was started, and rounds may be added.
+        if !matches!(self.config.teacher_checkpoint()?, CheckpointChoice::Step(_)) {
+            wanted.teacher.checkpoint = found.teacher.checkpoint.clone();
+        }
+        let differs = |key: &str| TrainError::OtherRun {
+            path: self.folder.root().to_path_buf(),
+            key: key.to_string(),
+        };
+        if wanted.teacher != found.teacher {
+            return Err(differs("teacher"));
+        }
+        let mut section = wanted.distillation.clone();
+        section.n_rounds = found.distillation.n_rounds;
+        if section != found.distillation {
+            return Err(differs("distillation"));
+        }
+        let run = self.folder.load(
+            CheckpointChoice::Last,
+            pgm_train::WeightsChoice::Raw,
+            &self.device,
+        )?;
+        let experiment = self.config.experiment(&run.config, &self.folder)?;
+        pgm_data::write_file(&self.folder.distillation(), wanted.to_toml().as_bytes())?;
+        Ok((experiment, run))
+    }
+}

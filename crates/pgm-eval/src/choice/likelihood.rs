@@ -1,0 +1,421 @@
+use burn::tensor::Device;
+use discrete_diffusion::objectives::{AnswerDraw, Cloze, TokenCost};
+use discrete_diffusion::random_streams::{Stream, stream};
+use discrete_diffusion::samplers::{CausalPredictor, KnownPredictor, MaskedPredictor, Predictor};
+use pgm_model::LanguageModel;
+
+use crate::EvalError;
+
+/// How likely a model finds answers given their contexts.
+///
+/// For diffusion models (PGM, MDLM) the bound of [`AnswerDraw`]: the mean over draws of `L / n` times the nats of the
+/// `n` hidden tokens of an answer of `L`. For autoregressive models the sum over the answer's tokens, exactly.
+#[derive(Debug, Clone, Copy)]
+pub struct ConditionalLikelihood<'a> {
+    /// The model.
+    pub model: &'a LanguageModel,
+    /// The id of MASK.
+    pub mask_token: usize,
+    /// Draws for each answer; an answer of one token needs one, an autoregressive model none.
+    pub n_draws: usize,
+    /// Sequences that go through the network at once; the result does not depend on it, but for rounding.
+    pub batch_size: usize,
+    /// Seed of the draws.
+    pub seed: u64,
+    /// Where the model computes.
+    pub device: &'a Device,
+}
+
+/// A context with an answer behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Continuation {
+    /// Names the random stream of its draws.
+    pub number: u64,
+    /// BOS, context and answer.
+    pub tokens: Vec<u32>,
+    /// Tokens in front of the answer, at least BOS.
+    pub n_context: usize,
+}
+
+/// How likely an answer is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AnswerLikelihood {
+    /// Its log-likelihood in nats; for diffusion models the estimate of a lower bound.
+    pub log_likelihood: f64,
+    /// Standard error of that over the draws: 0 where it is exact, none after a single draw. As draws are spread
+    /// evenly, the true one is rather smaller.
+    pub standard_error: Option<f64>,
+    /// Times that it went through the network.
+    pub network_evaluations: usize,
+}
+
+impl ConditionalLikelihood<'_> {
+    /// How likely each answer is.
+    ///
+    /// # Errors
+    /// When a setting is 0, the device fails or a likelihood is not finite.
+    ///
+    /// # Panics
+    /// Panics if an answer or its context has no token.
+    pub fn of(&self, answers: &[Continuation]) -> Result<Vec<AnswerLikelihood>, EvalError> {
+        if self.n_draws == 0 {
+            return Err(EvalError::Zero { name: "n_draws" });
+        }
+        let draws: Vec<Vec<AnswerDraw>> = answers.iter().map(|a| self.draws(a)).collect();
+        let clozes = answers
+            .iter()
+            .zip(&draws)
+            .flat_map(|(answer, draws)| draws.iter().map(|draw| self.cloze(answer, &draw.hidden)));
+        let mut costs = self.costs(&clozes.collect::<Vec<_>>())?.into_iter();
+        let likelihoods = answers.iter().zip(&draws).map(|(answer, draws)| {
+            let log_likelihoods: Vec<f64> = costs
+                .by_ref()
+                .take(draws.len())
+                .zip(draws)
+                .map(|(costs, draw)| -draw.weight * costs.iter().map(|cost| cost.nll).sum::<f64>())
+                .collect();
+            let likelihood = self.likelihood(&log_likelihoods, answer.n_tokens());
+            match likelihood.log_likelihood.is_finite() {
+                true => Ok(likelihood),
+                false => Err(EvalError::NotFinite {
+                    sequence: answer.number as usize,
+                    value: -likelihood.log_likelihood,
+                }),
+            }
+        });
+        likelihoods.collect()
+    }
+
+    /// Whether greedy decoding from left to right gives the answer: each of its tokens is the likeliest given the
+    /// context and the answer before it. Behind it, diffusion models see as many hidden tokens as the answer has left.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn is_greedy(&self, answers: &[Continuation]) -> Result<Vec<bool>, EvalError> {
+        let clozes: Vec<Cloze> = answers
+            .iter()
+            .flat_map(|answer| {
+                (0..answer.n_tokens()).map(|first| {
+                    let hidden: Vec<usize> = (first..answer.n_tokens()).collect();
+                    let mut cloze = self.cloze(answer, &hidden);
+                    cloze.positions.truncate(1);
+                    cloze.targets.truncate(1);
+                    cloze
+                })
+            })
+            .collect();
+        let mut costs = self.costs(&clozes)?.into_iter();
+        Ok(answers
+            .iter()
+            .map(|answer| {
+                let of_answer: Vec<Vec<TokenCost>> =
+                    costs.by_ref().take(answer.n_tokens()).collect();
+                of_answer.iter().flatten().all(|cost| cost.is_most_likely)
+            })
+            .collect())
+    }
+
+    fn is_exact(&self) -> bool {
+        matches!(self.model, LanguageModel::Causal(_))
+    }
+
+    /// Every answer has a random stream of its own. What is exact anyway is asked once.
+    fn draws(&self, answer: &Continuation) -> Vec<AnswerDraw> {
+        let n_tokens = answer.n_tokens();
+        if self.is_exact() || n_tokens == 1 {
+            return vec![AnswerDraw {
+                hidden: (0..n_tokens).collect(),
+                weight: 1.0,
+            }];
+        }
+        let mut rng = stream(self.seed, Stream::Evaluation, answer.number);
+        (0..self.n_draws)
+            .map(|draw| AnswerDraw::stratified(n_tokens, draw, self.n_draws, &mut rng))
+            .collect()
+    }
+
+    /// Asks for some tokens of an answer. Autoregressive networks read what stands before each.
+    fn cloze(&self, answer: &Continuation, hidden: &[usize]) -> Cloze {
+        let mut sequence: Vec<_> = answer.tokens.iter().copied().map(Some).collect();
+        let positions: Vec<usize> = hidden.iter().map(|at| answer.n_context + at).collect();
+        if !self.is_exact() {
+            for &position in &positions {
+                sequence[position] = None;
+            }
+        }
+        Cloze {
+            targets: positions.iter().map(|&at| answer.tokens[at]).collect(),
+            sequence,
+            positions,
+        }
+    }
+
+    fn likelihood(&self, draws: &[f64], n_tokens: usize) -> AnswerLikelihood {
+        let n = draws.len() as f64;
+        let mean = draws.iter().sum::<f64>() / n;
+        let squares: f64 = draws.iter().map(|draw| (draw - mean).powi(2)).sum();
+        let standard_error = match draws.len() {
+            1 if self.is_exact() || n_tokens == 1 => Some(0.0),
+            1 => None,
+            _ => Some((squares / (n - 1.0) / n).sqrt()),
+        };
+        AnswerLikelihood {
+            log_likelihood: mean,
+            standard_error,
+            network_evaluations: draws.len(),
+        }
+    }
+
+    /// What all targets cost, batch by batch. An MDLM has no padding, so that its batches are of one length; others
+    /// go by length to waste little.
+    fn costs(&self, clozes: &[Cloze]) -> Result<Vec<Vec<TokenCost>>, EvalError> {
+        if self.batch_size == 0 {
+            return Err(EvalError::Zero { name: "batch_size" });
+        }
+        let masked;
+        let known;
+        let causal;
+        let predictor: &dyn Predictor = match self.model {
+            LanguageModel::Masked(denoiser) => {
+                let mask_token = self.mask_token as u32;
+                masked = MaskedPredictor {
+                    denoiser,
+                    mask_token,
+                };
+                &masked
+            }
+            LanguageModel::Partition(denoiser) => {
+                known = KnownPredictor { denoiser };
+                &known
+            }
+            LanguageModel::Causal(denoiser) => {
+                causal = CausalPredictor { denoiser };
+                &causal
+            }
+        };
+        let length = |at: usize| clozes[at].sequence.len();
+        let mut order: Vec<usize> = (0..clozes.len()).collect();
+        order.sort_by_key(|&at| length(at));
+        let is_padded = !matches!(self.model, LanguageModel::Masked(_));
+        let mut costs = vec![Vec::new(); clozes.len()];
+        for group in order.chunk_by(|&a, &b| is_padded || length(a) == length(b)) {
+            for batch in group.chunks(self.batch_size) {
+                let asked: Vec<&Cloze> = batch.iter().map(|&at| &clozes[at]).collect();
+                let answers = Cloze::costs(&asked, predictor, self.mask_token, self.device)?;
+                for (&at, answer) in batch.iter().zip(answers) {
+                    costs[at] = answer;
+                }
+            }
+        }
+        Ok(costs)
+    }
+}
+
+impl Continuation {
+    /// Tokens of the answer.
+    pub fn n_tokens(&self) -> usize {
+        self.tokens.len() - self.n_context
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use burn::module::{Module, ModuleMapper, Param};
+    use burn::tensor::{Distribution, Int, Tensor, activation::log_softmax};
+    use discrete_diffusion::CausalDenoiser;
+    use pgm_model::weights::{WeightsChoice, WeightsFile};
+    use pgm_model::{CausalDitConfig, LanguageModelConfig};
+
+    use super::*;
+
+    const MASK: usize = 100;
+
+    /// A network with random weights among the golden values of `pgm-model`.
+    fn golden(name: &str) -> LanguageModel {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../pgm-model/tests/golden")
+            .join(name);
+        let file = WeightsFile::open(path, WeightsChoice::default()).unwrap();
+        file.load(Some(4), &Device::flex()).unwrap()
+    }
+
+    fn causal() -> LanguageModel {
+        struct Randomise;
+        impl ModuleMapper for Randomise {
+            fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+                param.map(|weights| weights.random_like(Distribution::Normal(0.0, 0.3)))
+            }
+        }
+        let config = LanguageModelConfig::Causal(CausalDitConfig {
+            vocab_size: MASK + 1,
+            d_model: 16,
+            n_heads: 2,
+            n_blocks: 2,
+            mlp_ratio: 2,
+            dropout: 0.0,
+        });
+        config.init(&Device::flex()).map(&mut Randomise)
+    }
+
+    fn likelihood<'a>(
+        model: &'a LanguageModel,
+        device: &'a Device,
+        n_draws: usize,
+        batch_size: usize,
+    ) -> ConditionalLikelihood<'a> {
+        ConditionalLikelihood {
+            model,
+            mask_token: MASK,
+            n_draws,
+            batch_size,
+            seed: 5,
+            device,
+        }
+    }
+
+    fn answers() -> Vec<Continuation> {
+        let answer = |number, tokens: &[u32], n_context| Continuation {
+            number,
+            tokens: tokens.to_vec(),
+            n_context,
+        };
+        vec![
+            answer(0, &[0, 17, 4, 99, 50, 3], 3),
+            answer(1, &[0, 5], 1),
+            answer(2, &[0, 17, 4, 8, 8], 3),
+            answer(3, &[0, 60, 61, 62], 2),
+        ]
+    }
+
+    /// The bound over all sets of hidden tokens of an answer.
+    fn enumerated(likelihood: &ConditionalLikelihood, answer: &Continuation) -> f64 {
+        let n_tokens = answer.n_tokens();
+        let sets: Vec<Vec<usize>> = (1..1usize << n_tokens)
+            .map(|bits| (0..n_tokens).filter(|at| bits >> at & 1 == 1).collect())
+            .collect();
+        let clozes: Vec<Cloze> = sets.iter().map(|s| likelihood.cloze(answer, s)).collect();
+        let costs = likelihood.costs(&clozes).unwrap();
+        let choose = |n: usize| sets.iter().filter(|set| set.len() == n).count() as f64;
+        sets.iter()
+            .zip(costs)
+            .map(|(set, costs)| {
+                let nats: f64 = costs.iter().map(|cost| cost.nll).sum();
+                // The number of hidden tokens is 1 / L, a set of it 1 / choose, the weight L / n.
+                -nats / (choose(set.len()) * set.len() as f64)
+            })
+            .sum()
+    }
+
+    #[test]
+    fn draws_converge_to_the_bound_over_all_sets_of_hidden_tokens() {
+        let device = Device::flex();
+        for name in [
+            "weights_pgm_linear_n025.safetensors",
+            "weights_mdlm_n025.safetensors",
+        ] {
+            let model = golden(name);
+            let many = likelihood(&model, &device, 600, 64);
+            let answers = answers();
+            for (answer, found) in answers.iter().zip(many.of(&answers).unwrap()) {
+                let exact = enumerated(&many, answer);
+                let error = found.standard_error.unwrap();
+                let difference = (found.log_likelihood - exact).abs();
+                assert!(
+                    difference <= 4.0 * error + 1e-4,
+                    "{name}: {} ± {error}, exactly {exact}",
+                    found.log_likelihood
+                );
+                let n_evaluations = if answer.n_tokens() == 1 { 1 } else { 600 };
+                assert_eq!(found.network_evaluations, n_evaluations);
+                assert_eq!(error > 0.0, answer.n_tokens() > 1);
+                assert!(error < 0.05 * exact.abs());
+            }
+        }
+    }
+
+    #[test]
+    fn autoregressive_likelihoods_are_sums_of_log_probabilities() {
+        let device = Device::flex();
+        let model = causal();
+        let LanguageModel::Causal(network) = &model else {
+            panic!("it is autoregressive");
+        };
+        let exact = likelihood(&model, &device, 7, 3);
+        let answers = answers();
+        let is_greedy = exact.is_greedy(&answers).unwrap();
+        for (i, found) in exact.of(&answers).unwrap().into_iter().enumerate() {
+            let answer = &answers[i];
+            let tokens: Vec<i64> = answer.tokens.iter().map(|&token| token as i64).collect();
+            let row = Tensor::<1, Int>::from_ints(&tokens[..], &device).unsqueeze_dim(0);
+            // Without MASK, the last of the vocabulary.
+            let logits = network.next_logits(row).narrow(2, 0, MASK);
+            let log_probs = log_softmax(logits, 2).try_into_vec_as::<f32>().unwrap();
+            let of = |position: usize| {
+                let row = &log_probs[(position - 1) * MASK..position * MASK];
+                let chosen = row[answer.tokens[position] as usize];
+                (f64::from(chosen), row.iter().all(|&other| other <= chosen))
+            };
+            let direct: Vec<(f64, bool)> =
+                (answer.n_context..answer.tokens.len()).map(of).collect();
+            let sum: f64 = direct.iter().map(|(log_prob, _)| log_prob).sum();
+            assert!((found.log_likelihood - sum).abs() < 1e-4, "{found:?} {sum}");
+            assert_eq!(found.standard_error, Some(0.0));
+            assert_eq!(found.network_evaluations, 1);
+            assert_eq!(is_greedy[i], direct.iter().all(|(_, likeliest)| *likeliest));
+        }
+    }
+
+    #[test]
+    fn likelihoods_do_not_depend_on_the_batch_size() {
+        let device = Device::flex();
+        let answers = answers();
+        for model in [
+            golden("weights_pgm_linear_n025.safetensors"),
+            golden("weights_mdlm_n025.safetensors"),
+            causal(),
+        ] {
+            let of = |batch_size| {
+                likelihood(&model, &device, 3, batch_size)
+                    .of(&answers)
+                    .unwrap()
+            };
+            let alone = of(1);
+            for batch_size in [2, 5, 64] {
+                for (a, b) in alone.iter().zip(of(batch_size)) {
+                    let difference = (a.log_likelihood - b.log_likelihood).abs();
+                    assert!(difference < 1e-4, "{a:?} {b:?}");
+                }
+            }
+            // Nor on the other answers.
+            let single = likelihood(&model, &device, 3, 4)
+                .of(&answers[2..3])
+                .unwrap();
+            assert!((single[0].log_likelihood - alone[2].log_likelihood).abs() < 1e-4);
+        }
+    }
+
+    #[test]
+    fn the_likeliest_answer_is_greedy() {
+        let device = Device::flex();
+        let model = golden("weights_pgm_linear_n025.safetensors");
+        let likelihood = likelihood(&model, &device, 1, 128);
+        let with = |token| Continuation {
+            number: 0,
+            tokens: vec![0, 17, 4, token],
+            n_context: 3,
+        };
+        let all: Vec<Continuation> = (0..MASK as u32).map(with).collect();
+        let costs = likelihood.of(&all).unwrap();
+        let best = costs
+            .iter()
+            .map(|l| l.log_likelihood)
+            .fold(f64::MIN, f64::max);
+        let is_greedy = likelihood.is_greedy(&all).unwrap();
+        assert_eq!(is_greedy.iter().filter(|&&greedy| greedy).count(), 1);
+        for (likelihood, greedy) in costs.iter().zip(is_greedy) {
+            assert_eq!(likelihood.log_likelihood == best, greedy);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+use std::path::Path;
+
+use burn::tensor::Device;
+use pgm_data::{Tokenizer, TokenizerSpec};
+use pgm_model::LanguageModelConfig;
+use pgm_model::weights::WeightsFile;
+
+use crate::config::{ModelSection, ObjectiveKind};
+use crate::run_folder::vocabulary;
+use crate::{ExperimentConfig, LoadedRun, TrainError};
+
+impl LoadedRun {
+    /// A model without the run that it was trained in: weights and a tokenizer, for sequences of up to `seq_len`
+    /// tokens. It has no steps and no held-out text, and settings of sampling are the defaults.
+    ///
+    /// A file with the name of a published one has to have its sizes. `n_heads` is for files that do not tell the
+    /// number of heads, see [`WeightsFile::config`].
+    ///
+    /// # Errors
+    /// When the file does not fit a network, or the tokenizer does not fit the network's vocabulary.
+    pub fn from_weights(
+        path: &Path,
+        file: &WeightsFile,
+        tokenizer: Tokenizer,
+        seq_len: usize,
+        n_heads: Option<usize>,
+        device: &Device,
+    ) -> Result<Self, TrainError> {
+        file.check_published_sizes()?;
+        let sizes = file.config(n_heads)?;
+        let (vocab_size, mask_token) = vocabulary(&tokenizer);
+        if vocab_size != sizes.vocab_size() {
+            return Err(TrainError::Vocabulary {
+                path: path.to_path_buf(),
+                network: sizes.vocab_size(),
+                name: tokenizer.name().to_owned(),
+                tokenizer: vocab_size,
+            });
+        }
+        let config = config_of(path, &sizes, &tokenizer, seq_len)?;
+        Ok(Self {
+            network: file.load(n_heads, device)?,
+            config,
+            tokenizer,
+            mask_token,
+            step: 0,
+        })
+    }
+}
+
+/// The configuration of a run that would have such a network.
+fn config_of(
+    path: &Path,
+    sizes: &LanguageModelConfig,
+    tokenizer: &Tokenizer,
+    seq_len: usize,
+) -> Result<ExperimentConfig, TrainError> {
+    let spec: TokenizerSpec = tokenizer.name().parse()?;
+    let text = format!(
+        "name = \"weights\"\n[data]\ninputs = []\ntokenizer = {}\nseq_len = {seq_len}",
+        toml::Value::String(spec.to_string()),
+    );
+    let mut config = ExperimentConfig::from_toml(&text, &[])?;
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    config.name = name.into_owned();
+    let (kind, model) = ModelSection::of(sizes);
+    config.objective.kind = kind;
+    config.model = model;
+    Ok(config)
+}
+
+impl ModelSection {
+    /// The objective and the sizes that [`Self::network`] makes this network of; an MDLM could have been trained with
+    /// complementary masks as well.
+    fn of(sizes: &LanguageModelConfig) -> (ObjectiveKind, Self) {
+        let default = Self::default();
+        match sizes {
+            LanguageModelConfig::Partition(sizes) => (
+                ObjectiveKind::Pgm,
+                Self {
+                    d_model: sizes.d_model,
+                    n_heads: sizes.n_heads,
+                    n_encoder_blocks: sizes.n_encoder_blocks,
+                    n_decoder_blocks: sizes.n_decoder_blocks,
+                    cond_dim: sizes.cond_dim,
+                    mlp_ratio: sizes.mlp_ratio,
+                    dropout: sizes.dropout,
+                    pre_query: sizes.pre_query,
+                    query_processor: sizes.query_processor,
+                    ..default
+                },
+            ),
+            LanguageModelConfig::Masked(sizes) => (
+                ObjectiveKind::Mdlm,
+                Self {
+                    d_model: sizes.d_model,
+                    n_heads: sizes.n_heads,
+                    n_blocks: sizes.n_blocks,
+                    cond_dim: sizes.cond_dim,
+                    mlp_ratio: sizes.mlp_ratio,
+                    dropout: sizes.dropout,
+                    ..default
+                },
+            ),
+            LanguageModelConfig::Causal(sizes) => (
+                ObjectiveKind::Ar,
+                Self {
+                    d_model: sizes.d_model,
+                    n_heads: sizes.n_heads,
+                    n_blocks: sizes.n_blocks,
+                    mlp_ratio: sizes.mlp_ratio,
+                    dropout: sizes.dropout,
+                    ..default
+                },
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pgm_model::{CausalDitConfig, DitConfig, PartitionTransformerConfig};
+
+    use super::*;
+
+    #[test]
+    fn sections_make_the_network_they_were_made_of() {
+        let width = 16;
+        for sizes in [
+            LanguageModelConfig::Partition(PartitionTransformerConfig {
+                vocab_size: 9,
+                d_model: width,
+                n_encoder_blocks: 3,
+                ..Default::default()
+            }),
+            LanguageModelConfig::Masked(DitConfig {
+                vocab_size: 9,
+                d_model: width,
+                n_blocks: 3,
+                ..Default::default()
+            }),
+            LanguageModelConfig::Causal(CausalDitConfig {
+                vocab_size: 9,
+                d_model: width,
+                n_blocks: 3,
+                ..Default::default()
+            }),
+        ] {
+            let (kind, section) = ModelSection::of(&sizes);
+            assert_eq!(section.network(kind, 9), sizes);
+        }
+    }
+}
