@@ -6,7 +6,7 @@ use cubecl::prelude::*;
 use super::fragments::{Chunk, place};
 
 /// Starts copying `n_rows` rows from `first_row` to the places from `shared_row` on. Rows behind
-/// `last_row` are copies of it. All units of the cube take part.
+/// `last_row` are copies of it. All units of the cube take part. `shared_row` is a multiple of 8.
 #[cube]
 pub(in crate::kernels) fn copy_rows<E: Float>(
     tensor: &Tensor<Chunk<E>>,
@@ -24,11 +24,13 @@ pub(in crate::kernels) fn copy_rows<E: Float>(
     let row_stride = tensor.stride(1) / 8;
     let unit = UNIT_POS_X as usize;
     let chunk = unit % chunks;
+    // The pattern of places repeats within the rows that the units copy at once.
+    let first = shared_row * chunks + place(unit / chunks, chunk, chunks);
     #[unroll]
     for i in 0..n_rows * chunks / n_units {
         let row = unit / chunks + i * (n_units / chunks);
         let from = base + min(first_row + row, last_row) * row_stride + chunk;
-        let to = place(shared_row + row, chunk, chunks);
+        let to = first + i * n_units;
         copy_async(&tensor[from..from + 1], &mut shared[to..to + 1], 8u32);
     }
 }

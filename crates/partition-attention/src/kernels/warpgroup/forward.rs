@@ -1,15 +1,15 @@
-use super::products::{MATRIX_BYTES, address, product, product_of_rows, publish, zeros};
+use super::products::{MATRIX_BYTES, add_product_of_rows, address, product, publish, zeros};
 use super::*;
 use crate::kernels::segment_table::rectangle;
 use crate::kernels::tensor_core::fragments::{Chunk, Pair, exp2};
 use crate::kernels::tensor_core::staging::{commit, copy_rows, wait};
 
-/// Matrices of 64 queries that a cube owns: with two, keys and values are read half as often.
-const HALVES: usize = 2;
 /// Queries of a cube.
-const QUERIES: usize = 64 * HALVES;
+const QUERIES: usize = 64;
 /// Keys of a step.
 const KEYS: usize = 64;
+/// Bits that a score may exceed the largest one of before, until sums are scaled anew.
+const SLACK: f32 = 8.0;
 /// Below every score.
 const LOWEST: f32 = -1e30;
 
@@ -30,7 +30,7 @@ fn forward_kernel<E: Float, I: Numeric>(
     let batch = CUBE_POS_Z as usize;
     let head = CUBE_POS_Y as usize;
     let lane = UNIT_POS_X as usize % 32;
-    let plane_row = UNIT_POS_X as usize / 32 * 16;
+    let own_row = UNIT_POS_X as usize / 32 * 16 + lane / 4;
     let first_query = CUBE_POS_X as usize * QUERIES;
     let query_len = query.shape(1);
 
@@ -54,18 +54,14 @@ fn forward_kernel<E: Float, I: Numeric>(
     let key_at = address::<E>(&keys);
     let value_at = address::<E>(&values);
 
-    let mut accumulated = Sequence::<Array<f32>>::new();
-    // Of the four rows of a lane.
-    let mut largest = Array::<f32>::new(comptime![2 * HALVES]);
-    let mut total = Array::<f32>::new(comptime![2 * HALVES]);
+    let mut accumulated = zeros();
+    // Of the two rows of a lane.
+    let mut largest = Array::<f32>::new(2usize);
+    let mut total = Array::<f32>::new(2usize);
     #[unroll]
-    for half in 0..HALVES {
-        accumulated.push(zeros());
-        #[unroll]
-        for r in 0..2usize {
-            largest[comptime![2 * half + r]] = f32::new(LOWEST);
-            total[comptime![2 * half + r]] = f32::new(0.0);
-        }
+    for r in 0..2usize {
+        largest[r] = f32::new(LOWEST);
+        total[r] = f32::new(0.0);
     }
 
     for index in 0..segments.shape(1) {
@@ -110,7 +106,7 @@ fn forward_kernel<E: Float, I: Numeric>(
                 let stage = tile % 2;
                 wait(0usize);
                 publish();
-                // The tile is there for all units, and none reads the one before any more.
+                // The tile is there for all UNITS, and none reads the one before any more.
                 sync_cube();
                 if tile + 1 < n_tiles {
                     let next = (1 - stage) * KEYS;
@@ -142,106 +138,113 @@ fn forward_kernel<E: Float, I: Numeric>(
                 commit();
                 let offset = stage as u32 * MATRIX_BYTES;
                 let cuts = cuts_rows || first_key + KEYS > segment.key_end;
-                #[unroll]
-                for half in 0..HALVES {
-                    let own = query_at + comptime![half as u32 * MATRIX_BYTES];
-                    let mut scores = product(own, key_at + offset, format);
-                    if cuts {
+                let mut scores = product(query_at, key_at + offset, format);
+                if cuts {
+                    #[unroll]
+                    for n in 0..8usize {
                         #[unroll]
-                        for n in 0..8usize {
+                        for r in 0..2usize {
+                            let row = first_query + own_row + 8 * r;
+                            let is_row = row >= segment.query_start && row < segment.query_end;
                             #[unroll]
-                            for r in 0..2usize {
-                                let row = first_query + 64 * half + plane_row + 8 * r + lane / 4;
-                                let is_row = row >= segment.query_start && row < segment.query_end;
-                                #[unroll]
-                                for i in 0..2usize {
-                                    let column = first_key + 8 * n + 2 * (lane % 4) + i;
-                                    if !is_row || column >= segment.key_end {
-                                        let at = comptime![4 * n + 2 * r + i];
-                                        scores.insert(at, f32::new(LOWEST));
-                                    }
+                            for i in 0..2usize {
+                                let column = first_key + 8 * n + 2 * (lane % 4) + i;
+                                if !is_row || column >= segment.key_end {
+                                    let at = comptime![4 * n + 2 * r + i];
+                                    scores.insert(at, f32::new(LOWEST));
                                 }
                             }
                         }
                     }
-                    let mut weights = Array::<Pair<E>>::new(16usize);
-                    let mut shrinks = Array::<f32>::new(2usize);
+                }
+                let mut weights = Array::<Pair<E>>::new(16usize);
+                let mut shrinks = Array::<f32>::new(2usize);
+                let mut shifts = Array::<f32>::new(2usize);
+                let mut grows = false;
+                #[unroll]
+                for r in 0..2usize {
+                    let mut even = f32::new(LOWEST);
+                    let mut odd = f32::new(LOWEST);
+                    #[unroll]
+                    for n in 0..8usize {
+                        even = max(even, scores.extract(comptime![4 * n + 2 * r]));
+                        odd = max(odd, scores.extract(comptime![4 * n + 2 * r + 1]));
+                    }
+                    let mut row_max = max(even, odd);
+                    row_max = max(row_max, plane_shuffle_xor(row_max, 1u32));
+                    row_max = max(row_max, plane_shuffle_xor(row_max, 2u32));
+                    let found = row_max * scale_log2;
+                    let before = largest[r];
+                    if found > before + SLACK {
+                        largest[r] = found;
+                        grows = true;
+                    }
+                    // A row that has read nothing keeps weights of 0.
+                    let mut shift = largest[r];
+                    if shift < LOWEST * 1e-3 {
+                        shift = f32::new(0.0);
+                    }
+                    shrinks[r] = before - shift;
+                    shifts[r] = shift;
+                }
+                if plane_any(grows) {
                     #[unroll]
                     for r in 0..2usize {
-                        let slot = comptime![2 * half + r];
-                        let mut even = f32::new(LOWEST);
-                        let mut odd = f32::new(LOWEST);
+                        let shrink = exp2(shrinks[r]);
+                        total[r] *= shrink;
                         #[unroll]
                         for n in 0..8usize {
-                            even = max(even, scores.extract(comptime![4 * n + 2 * r]));
-                            odd = max(odd, scores.extract(comptime![4 * n + 2 * r + 1]));
+                            accumulated[comptime![4 * n + 2 * r]] *= shrink;
+                            accumulated[comptime![4 * n + 2 * r + 1]] *= shrink;
                         }
-                        let mut row_max = max(even, odd);
-                        row_max = max(row_max, plane_shuffle_xor(row_max, 1u32));
-                        row_max = max(row_max, plane_shuffle_xor(row_max, 2u32));
-                        let new_largest = max(largest[slot], row_max * scale_log2);
-                        // A row that has read nothing keeps weights of 0.
-                        let mut shift = new_largest;
-                        if new_largest < LOWEST * 1e-3 {
-                            shift = f32::new(0.0);
-                        }
-                        shrinks[r] = exp2(largest[slot] - shift);
-                        largest[slot] = new_largest;
-                        let mut even = f32::new(0.0);
-                        let mut odd = f32::new(0.0);
-                        #[unroll]
-                        for n in 0..8usize {
-                            let at = comptime![4 * n + 2 * r];
-                            let a = exp2(scores.extract(at) * scale_log2 - shift);
-                            let b = exp2(scores.extract(comptime![at + 1]) * scale_log2 - shift);
-                            even += a;
-                            odd += b;
-                            let mut pair = Pair::<f32>::new(a);
-                            pair.insert(1usize, b);
-                            weights[comptime![2 * n + r]] = Vector::cast_from(pair);
-                        }
-                        total[slot] = total[slot] * shrinks[r] + (even + odd);
-                    }
-                    let read = product_of_rows::<E>(&weights, value_at + offset, format);
-                    let sums = accumulated.index_mut(half);
-                    #[unroll]
-                    for i in 0..32usize {
-                        let r = comptime![i / 2 % 2];
-                        sums[i] = sums[i] * shrinks[r] + read.extract(i);
                     }
                 }
+                #[unroll]
+                for r in 0..2usize {
+                    let shift = shifts[r];
+                    let mut even = f32::new(0.0);
+                    let mut odd = f32::new(0.0);
+                    #[unroll]
+                    for n in 0..8usize {
+                        let at = comptime![4 * n + 2 * r];
+                        let a = exp2(scores.extract(at) * scale_log2 - shift);
+                        let b = exp2(scores.extract(comptime![at + 1]) * scale_log2 - shift);
+                        even += a;
+                        odd += b;
+                        let mut pair = Pair::<f32>::new(a);
+                        pair.insert(1usize, b);
+                        weights[comptime![2 * n + r]] = Vector::cast_from(pair);
+                    }
+                    total[r] += even + odd;
+                }
+                add_product_of_rows::<E>(&mut accumulated, &weights, value_at + offset, format);
             }
         }
     }
 
     let base = (batch * output.stride(0) + head * output.stride(2)) / 2;
     #[unroll]
-    for half in 0..HALVES {
-        #[unroll]
-        for r in 0..2usize {
-            let slot = comptime![2 * half + r];
-            let mut sum = total[slot];
-            sum += plane_shuffle_xor(sum, 1u32);
-            sum += plane_shuffle_xor(sum, 2u32);
-            let row = first_query + 64 * half + plane_row + 8 * r + lane / 4;
-            if row < query_len {
-                let mut norm = f32::new(0.0);
-                if sum > 0.0 {
-                    norm = 1.0 / sum;
-                }
-                let at = base + row * (output.stride(1) / 2) + lane % 4;
-                let sums = accumulated.index(half);
-                #[unroll]
-                for n in 0..8usize {
-                    let from = comptime![4 * n + 2 * r];
-                    let mut pair = Pair::<f32>::new(sums[from] * norm);
-                    pair.insert(1usize, sums[comptime![from + 1]] * norm);
-                    output[at + 4 * n] = Vector::cast_from(pair);
-                }
-                if lane % 4 == 0 {
-                    let at = (batch * log_sum_exp.shape(1) + head) * query_len + row;
-                    log_sum_exp[at] = (largest[slot] + sum.ln() * LOG2_E) / LOG2_E;
-                }
+    for r in 0..2usize {
+        let mut sum = total[r];
+        sum += plane_shuffle_xor(sum, 1u32);
+        sum += plane_shuffle_xor(sum, 2u32);
+        let row = first_query + own_row + 8 * r;
+        if row < query_len {
+            let mut norm = f32::new(0.0);
+            if sum > 0.0 {
+                norm = 1.0 / sum;
+            }
+            let at = base + row * (output.stride(1) / 2) + lane % 4;
+            #[unroll]
+            for n in 0..8usize {
+                let from = comptime![4 * n + 2 * r];
+                let mut pair = Pair::<f32>::new(accumulated[from] * norm);
+                pair.insert(1usize, accumulated[comptime![from + 1]] * norm);
+                output[at + 4 * n] = Vector::cast_from(pair);
+            }
+            if lane % 4 == 0 {
+                let at = (batch * log_sum_exp.shape(1) + head) * query_len + row;
+                log_sum_exp[at] = (largest[r] + sum.ln() * LOG2_E) / LOG2_E;
             }
         }
     }

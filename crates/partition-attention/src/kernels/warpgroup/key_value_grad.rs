@@ -1,13 +1,11 @@
-use super::products::{MATRIX_BYTES, add, address, product, product_of_rows, publish, zeros};
+use super::products::{MATRIX_BYTES, add_product_of_rows, address, product, publish, zeros};
 use super::*;
 use crate::kernels::segment_table::rectangle;
 use crate::kernels::tensor_core::fragments::{Chunk, Pair, exp2};
 use crate::kernels::tensor_core::staging::{commit, copy_row_sums, copy_rows, wait};
 
-/// Matrices of 64 keys that a cube owns.
-const HALVES: usize = 1;
 /// Keys of a cube.
-const KEYS: usize = 64 * HALVES;
+const KEYS: usize = 64;
 /// Queries of a step.
 const QUERIES: usize = 64;
 
@@ -32,7 +30,7 @@ fn key_value_grad_kernel<E: Float, I: Numeric>(
     let batch = CUBE_POS_Z as usize;
     let head = CUBE_POS_Y as usize;
     let lane = UNIT_POS_X as usize % 32;
-    let plane_row = UNIT_POS_X as usize / 32 * 16;
+    let own_row = UNIT_POS_X as usize / 32 * 16 + lane / 4;
     let first_key = CUBE_POS_X as usize * KEYS;
     let query_len = query.shape(1);
     let key_len = key.shape(1);
@@ -74,13 +72,8 @@ fn key_value_grad_kernel<E: Float, I: Numeric>(
     let query_at = address::<E>(&queries);
     let grad_at = address::<E>(&grads);
 
-    let mut key_sums = Sequence::<Array<f32>>::new();
-    let mut value_sums = Sequence::<Array<f32>>::new();
-    #[unroll]
-    for _ in 0..HALVES {
-        key_sums.push(zeros());
-        value_sums.push(zeros());
-    }
+    let mut key_sums = zeros();
+    let mut value_sums = zeros();
     for index in 0..segments.shape(1) {
         let segment = rectangle(segments, batch, index);
         let is_met = segment.key_start < first_key + KEYS
@@ -140,7 +133,7 @@ fn key_value_grad_kernel<E: Float, I: Numeric>(
                 let stage = tile % 2;
                 wait(0usize);
                 publish();
-                // The tile is there for all units, and none reads the one before any more.
+                // The tile is there for all UNITS, and none reads the one before any more.
                 sync_cube();
                 if tile + 1 < n_tiles {
                     let next = (1 - stage) * QUERIES;
@@ -191,55 +184,49 @@ fn key_value_grad_kernel<E: Float, I: Numeric>(
                 commit();
                 let offset = stage as u32 * MATRIX_BYTES;
                 let cuts = cuts_rows || first_query + QUERIES > segment.query_end;
+                let scores = product(key_at, query_at + offset, format);
+                let weight_grads = product(value_at, grad_at + offset, format);
+                let mut weights = Array::<Pair<E>>::new(16usize);
+                let mut score_grads = Array::<Pair<E>>::new(16usize);
                 #[unroll]
-                for half in 0..HALVES {
-                    let own = comptime![half as u32 * MATRIX_BYTES];
-                    let scores = product(key_at + own, query_at + offset, format);
-                    let weight_grads = product(value_at + own, grad_at + offset, format);
-                    let mut weights = Array::<Pair<E>>::new(16usize);
-                    let mut score_grads = Array::<Pair<E>>::new(16usize);
+                for n in 0..8usize {
+                    let column = 8 * n + 2 * (lane % 4);
+                    let from = stage * QUERIES + column;
+                    let mut sums = Array::<f32>::new(2usize);
+                    let mut row_deltas = Array::<f32>::new(2usize);
                     #[unroll]
-                    for n in 0..8usize {
-                        let column = 8 * n + 2 * (lane % 4);
-                        let from = stage * QUERIES + column;
-                        let mut sums = Array::<f32>::new(2usize);
-                        let mut row_deltas = Array::<f32>::new(2usize);
+                    for i in 0..2usize {
+                        sums[i] = log_sums[from + i] * LOG2_E;
+                        row_deltas[i] = deltas[from + i];
+                    }
+                    #[unroll]
+                    for r in 0..2usize {
+                        let row = first_key + own_row + 8 * r;
+                        let mut weight_pair = Pair::<f32>::new(0.0);
+                        let mut grad_pair = Pair::<f32>::new(0.0);
                         #[unroll]
                         for i in 0..2usize {
-                            sums[i] = log_sums[from + i] * LOG2_E;
-                            row_deltas[i] = deltas[from + i];
-                        }
-                        #[unroll]
-                        for r in 0..2usize {
-                            let row = first_key + 64 * half + plane_row + 8 * r + lane / 4;
-                            let mut weight_pair = Pair::<f32>::new(0.0);
-                            let mut grad_pair = Pair::<f32>::new(0.0);
-                            #[unroll]
-                            for i in 0..2usize {
-                                let at = comptime![4 * n + 2 * r + i];
-                                let mut weight = exp2(scores.extract(at) * scale_log2 - sums[i]);
-                                if cuts {
-                                    if row < segment.key_start
-                                        || row >= segment.key_end
-                                        || first_query + column + i >= segment.query_end
-                                    {
-                                        weight = f32::new(0.0);
-                                    }
+                            let at = comptime![4 * n + 2 * r + i];
+                            let mut weight = exp2(scores.extract(at) * scale_log2 - sums[i]);
+                            if cuts {
+                                if row < segment.key_start
+                                    || row >= segment.key_end
+                                    || first_query + column + i >= segment.query_end
+                                {
+                                    weight = f32::new(0.0);
                                 }
-                                let grad = weight * (weight_grads.extract(at) - row_deltas[i]);
-                                weight_pair.insert(i, weight);
-                                grad_pair.insert(i, grad);
                             }
-                            let at = comptime![2 * n + r];
-                            weights[at] = Vector::cast_from(weight_pair);
-                            score_grads[at] = Vector::cast_from(grad_pair);
+                            let grad = weight * (weight_grads.extract(at) - row_deltas[i]);
+                            weight_pair.insert(i, weight);
+                            grad_pair.insert(i, grad);
                         }
+                        let at = comptime![2 * n + r];
+                        weights[at] = Vector::cast_from(weight_pair);
+                        score_grads[at] = Vector::cast_from(grad_pair);
                     }
-                    let read = product_of_rows::<E>(&weights, grad_at + offset, format);
-                    add(value_sums.index_mut(half), read);
-                    let read = product_of_rows::<E>(&score_grads, query_at + offset, format);
-                    add(key_sums.index_mut(half), read);
                 }
+                add_product_of_rows::<E>(&mut value_sums, &weights, grad_at + offset, format);
+                add_product_of_rows::<E>(&mut key_sums, &score_grads, query_at + offset, format);
             }
         }
     }
@@ -247,24 +234,19 @@ fn key_value_grad_kernel<E: Float, I: Numeric>(
     // Both gradients are contiguous and of one shape.
     let base = (batch * key_grad.stride(0) + head * key_grad.stride(2)) / 2;
     #[unroll]
-    for half in 0..HALVES {
-        #[unroll]
-        for r in 0..2usize {
-            let row = first_key + 64 * half + plane_row + 8 * r + lane / 4;
-            if row < key_len {
-                let at = base + row * (key_grad.stride(1) / 2) + lane % 4;
-                let key_sums = key_sums.index(half);
-                let value_sums = value_sums.index(half);
-                #[unroll]
-                for n in 0..8usize {
-                    let from = comptime![4 * n + 2 * r];
-                    let mut pair = Pair::<f32>::new(key_sums[from] * scale);
-                    pair.insert(1usize, key_sums[comptime![from + 1]] * scale);
-                    key_grad[at + 4 * n] = Vector::cast_from(pair);
-                    let mut pair = Pair::<f32>::new(value_sums[from]);
-                    pair.insert(1usize, value_sums[comptime![from + 1]]);
-                    value_grad[at + 4 * n] = Vector::cast_from(pair);
-                }
+    for r in 0..2usize {
+        let row = first_key + own_row + 8 * r;
+        if row < key_len {
+            let at = base + row * (key_grad.stride(1) / 2) + lane % 4;
+            #[unroll]
+            for n in 0..8usize {
+                let from = comptime![4 * n + 2 * r];
+                let mut pair = Pair::<f32>::new(key_sums[from] * scale);
+                pair.insert(1usize, key_sums[comptime![from + 1]] * scale);
+                key_grad[at + 4 * n] = Vector::cast_from(pair);
+                let mut pair = Pair::<f32>::new(value_sums[from]);
+                pair.insert(1usize, value_sums[comptime![from + 1]]);
+                value_grad[at + 4 * n] = Vector::cast_from(pair);
             }
         }
     }

@@ -28,7 +28,7 @@ pub(crate) use forward::forward;
 const HEAD_DIM: usize = 64;
 /// 16 bytes each, in a row.
 const CHUNKS: usize = HEAD_DIM / 8;
-/// Units of a cube: a warpgroup.
+/// Units of a cube: a warpgroup. More of them would share tiles, and wait for each other.
 const UNITS: usize = 128;
 /// Of matrices in shared memory, in bytes: where the pattern of their places repeats.
 const ALIGNMENT: usize = 1024;

@@ -1,13 +1,11 @@
-use super::products::{MATRIX_BYTES, add, address, product, product_of_rows, publish, zeros};
+use super::products::{MATRIX_BYTES, add_product_of_rows, address, product, publish, zeros};
 use super::*;
 use crate::kernels::segment_table::rectangle;
 use crate::kernels::tensor_core::fragments::{Chunk, Pair, exp2};
 use crate::kernels::tensor_core::staging::{commit, copy_rows, wait};
 
-/// Matrices of 64 queries that a cube owns: with two, keys and values are read half as often.
-const HALVES: usize = 2;
 /// Queries of a cube.
-const QUERIES: usize = 64 * HALVES;
+const QUERIES: usize = 64;
 /// Keys of a step.
 const KEYS: usize = 64;
 
@@ -33,7 +31,7 @@ fn query_grad_kernel<E: Float, I: Numeric>(
     let head = CUBE_POS_Y as usize;
     let unit = UNIT_POS_X as usize;
     let lane = unit % 32;
-    let plane_row = unit / 32 * 16;
+    let own_row = unit / 32 * 16 + lane / 4;
     let first_query = CUBE_POS_X as usize * QUERIES;
     let query_len = query.shape(1);
     let last_query = query_len - 1;
@@ -101,20 +99,15 @@ fn query_grad_kernel<E: Float, I: Numeric>(
         }
     }
     sync_cube();
-    // Of the four rows of a lane.
-    let mut deltas = Array::<f32>::new(comptime![2 * HALVES]);
-    let mut log_sums = Array::<f32>::new(comptime![2 * HALVES]);
-    let mut accumulated = Sequence::<Array<f32>>::new();
+    // Of the two rows of a lane.
+    let mut deltas = Array::<f32>::new(2usize);
+    let mut log_sums = Array::<f32>::new(2usize);
+    let mut accumulated = zeros();
     #[unroll]
-    for half in 0..HALVES {
-        accumulated.push(zeros());
-        #[unroll]
-        for r in 0..2usize {
-            let slot = comptime![2 * half + r];
-            let row = 64 * half + plane_row + 8 * r + lane / 4;
-            deltas[slot] = row_deltas[row];
-            log_sums[slot] = log_sum_exp[row_base + min(first_query + row, last_query)] * LOG2_E;
-        }
+    for r in 0..2usize {
+        let row = own_row + 8 * r;
+        deltas[r] = row_deltas[row];
+        log_sums[r] = log_sum_exp[row_base + min(first_query + row, last_query)] * LOG2_E;
     }
 
     for index in 0..segments.shape(1) {
@@ -159,7 +152,7 @@ fn query_grad_kernel<E: Float, I: Numeric>(
                 let stage = tile % 2;
                 wait(0usize);
                 publish();
-                // The tile is there for all units, and none reads the one before any more.
+                // The tile is there for all UNITS, and none reads the one before any more.
                 sync_cube();
                 if tile + 1 < n_tiles {
                     let next = (1 - stage) * KEYS;
@@ -191,61 +184,51 @@ fn query_grad_kernel<E: Float, I: Numeric>(
                 commit();
                 let offset = stage as u32 * MATRIX_BYTES;
                 let cuts = cuts_rows || first_key + KEYS > segment.key_end;
+                let scores = product(query_at, key_at + offset, format);
+                let weight_grads = product(grad_at, value_at + offset, format);
+                let mut score_grads = Array::<Pair<E>>::new(16usize);
                 #[unroll]
-                for half in 0..HALVES {
-                    let own = comptime![half as u32 * MATRIX_BYTES];
-                    let scores = product(query_at + own, key_at + offset, format);
-                    let weight_grads = product(grad_at + own, value_at + offset, format);
-                    let mut score_grads = Array::<Pair<E>>::new(16usize);
+                for n in 0..8usize {
                     #[unroll]
-                    for n in 0..8usize {
+                    for r in 0..2usize {
+                        let row = first_query + own_row + 8 * r;
+                        let mut pair = Pair::<f32>::new(0.0);
                         #[unroll]
-                        for r in 0..2usize {
-                            let slot = comptime![2 * half + r];
-                            let row = first_query + 64 * half + plane_row + 8 * r + lane / 4;
-                            let mut pair = Pair::<f32>::new(0.0);
-                            #[unroll]
-                            for i in 0..2usize {
-                                let at = comptime![4 * n + 2 * r + i];
-                                let weight = exp2(scores.extract(at) * scale_log2 - log_sums[slot]);
-                                let mut grad = weight * (weight_grads.extract(at) - deltas[slot]);
-                                if cuts {
-                                    let column = first_key + 8 * n + 2 * (lane % 4) + i;
-                                    if row < segment.query_start
-                                        || row >= segment.query_end
-                                        || column >= segment.key_end
-                                    {
-                                        grad = f32::new(0.0);
-                                    }
+                        for i in 0..2usize {
+                            let at = comptime![4 * n + 2 * r + i];
+                            let weight = exp2(scores.extract(at) * scale_log2 - log_sums[r]);
+                            let mut grad = weight * (weight_grads.extract(at) - deltas[r]);
+                            if cuts {
+                                let column = first_key + 8 * n + 2 * (lane % 4) + i;
+                                if row < segment.query_start
+                                    || row >= segment.query_end
+                                    || column >= segment.key_end
+                                {
+                                    grad = f32::new(0.0);
                                 }
-                                pair.insert(i, grad);
                             }
-                            score_grads[comptime![2 * n + r]] = Vector::cast_from(pair);
+                            pair.insert(i, grad);
                         }
+                        score_grads[comptime![2 * n + r]] = Vector::cast_from(pair);
                     }
-                    let read = product_of_rows::<E>(&score_grads, key_at + offset, format);
-                    add(accumulated.index_mut(half), read);
                 }
+                add_product_of_rows::<E>(&mut accumulated, &score_grads, key_at + offset, format);
             }
         }
     }
 
     let base = (batch * query_grad.stride(0) + head * query_grad.stride(2)) / 2;
     #[unroll]
-    for half in 0..HALVES {
-        let sums = accumulated.index(half);
-        #[unroll]
-        for r in 0..2usize {
-            let row = first_query + 64 * half + plane_row + 8 * r + lane / 4;
-            if row < query_len {
-                let at = base + row * (query_grad.stride(1) / 2) + lane % 4;
-                #[unroll]
-                for n in 0..8usize {
-                    let from = comptime![4 * n + 2 * r];
-                    let mut pair = Pair::<f32>::new(sums[from] * scale);
-                    pair.insert(1usize, sums[comptime![from + 1]] * scale);
-                    query_grad[at + 4 * n] = Vector::cast_from(pair);
-                }
+    for r in 0..2usize {
+        let row = first_query + own_row + 8 * r;
+        if row < query_len {
+            let at = base + row * (query_grad.stride(1) / 2) + lane % 4;
+            #[unroll]
+            for n in 0..8usize {
+                let from = comptime![4 * n + 2 * r];
+                let mut pair = Pair::<f32>::new(accumulated[from] * scale);
+                pair.insert(1usize, accumulated[comptime![from + 1]] * scale);
+                query_grad[at + 4 * n] = Vector::cast_from(pair);
             }
         }
     }
