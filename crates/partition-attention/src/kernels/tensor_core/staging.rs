@@ -24,13 +24,17 @@ pub(in crate::kernels) fn copy_rows<E: Float>(
     let row_stride = tensor.stride(1) / 8;
     let unit = UNIT_POS_X as usize;
     let chunk = unit % chunks;
-    // The pattern of places repeats within the rows that the units copy at once.
+    // Places of the rows that the units copy at once repeat, if these are a multiple of 8.
+    let repeats = comptime![n_units / chunks % 8 == 0];
     let first = shared_row * chunks + place(unit / chunks, chunk, chunks);
     #[unroll]
     for i in 0..n_rows * chunks / n_units {
         let row = unit / chunks + i * (n_units / chunks);
         let from = base + min(first_row + row, last_row) * row_stride + chunk;
-        let to = first + i * n_units;
+        let mut to = first + i * n_units;
+        if comptime![!repeats] {
+            to = place(shared_row + row, chunk, chunks);
+        }
         copy_async(&tensor[from..from + 1], &mut shared[to..to + 1], 8u32);
     }
 }

@@ -186,46 +186,61 @@ fn key_value_grad_kernel<E: Float, I: Numeric>(
                 let cuts = cuts_rows || first_query + QUERIES > segment.query_end;
                 let scores = product(key_at, query_at + offset, format);
                 let weight_grads = product(value_at, grad_at + offset, format);
-                let mut weights = Array::<Pair<E>>::new(16usize);
+                let mut weights = Array::<f32>::new(32usize);
+                let from = stage * QUERIES + 2 * (lane % 4);
+                #[unroll]
+                for n in 0..8usize {
+                    #[unroll]
+                    for i in 0..2usize {
+                        let log_sum = log_sums[from + comptime![8 * n + i]] * LOG2_E;
+                        #[unroll]
+                        for r in 0..2usize {
+                            let at = comptime![4 * n + 2 * r + i];
+                            weights[at] = exp2(scores.extract(at) * scale_log2 - log_sum);
+                        }
+                    }
+                }
+                if cuts {
+                    #[unroll]
+                    for at in 0..32usize {
+                        let row = first_key + own_row + comptime![8 * (at / 2 % 2)];
+                        let column =
+                            first_query + 2 * (lane % 4) + comptime![8 * (at / 4) + at % 2];
+                        if row < segment.key_start
+                            || row >= segment.key_end
+                            || column >= segment.query_end
+                        {
+                            weights[at] = f32::new(0.0);
+                        }
+                    }
+                }
+                let mut weight_pairs = Array::<Pair<E>>::new(16usize);
                 let mut score_grads = Array::<Pair<E>>::new(16usize);
                 #[unroll]
                 for n in 0..8usize {
-                    let column = 8 * n + 2 * (lane % 4);
-                    let from = stage * QUERIES + column;
-                    let mut sums = Array::<f32>::new(2usize);
                     let mut row_deltas = Array::<f32>::new(2usize);
                     #[unroll]
                     for i in 0..2usize {
-                        sums[i] = log_sums[from + i] * LOG2_E;
-                        row_deltas[i] = deltas[from + i];
+                        row_deltas[i] = deltas[from + comptime![8 * n + i]];
                     }
                     #[unroll]
                     for r in 0..2usize {
-                        let row = first_key + own_row + 8 * r;
+                        let pair_at = comptime![2 * n + r];
                         let mut weight_pair = Pair::<f32>::new(0.0);
                         let mut grad_pair = Pair::<f32>::new(0.0);
                         #[unroll]
                         for i in 0..2usize {
-                            let at = comptime![4 * n + 2 * r + i];
-                            let mut weight = exp2(scores.extract(at) * scale_log2 - sums[i]);
-                            if cuts {
-                                if row < segment.key_start
-                                    || row >= segment.key_end
-                                    || first_query + column + i >= segment.query_end
-                                {
-                                    weight = f32::new(0.0);
-                                }
-                            }
-                            let grad = weight * (weight_grads.extract(at) - row_deltas[i]);
+                            let at = comptime![2 * pair_at + i];
+                            let weight = weights[at];
                             weight_pair.insert(i, weight);
-                            grad_pair.insert(i, grad);
+                            grad_pair
+                                .insert(i, weight * (weight_grads.extract(at) - row_deltas[i]));
                         }
-                        let at = comptime![2 * n + r];
-                        weights[at] = Vector::cast_from(weight_pair);
-                        score_grads[at] = Vector::cast_from(grad_pair);
+                        weight_pairs[pair_at] = Vector::cast_from(weight_pair);
+                        score_grads[pair_at] = Vector::cast_from(grad_pair);
                     }
                 }
-                add_product_of_rows::<E>(&mut value_sums, &weights, grad_at + offset, format);
+                add_product_of_rows::<E>(&mut value_sums, &weight_pairs, grad_at + offset, format);
                 add_product_of_rows::<E>(&mut key_sums, &score_grads, query_at + offset, format);
             }
         }

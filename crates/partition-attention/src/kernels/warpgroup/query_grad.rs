@@ -186,31 +186,36 @@ fn query_grad_kernel<E: Float, I: Numeric>(
                 let cuts = cuts_rows || first_key + KEYS > segment.key_end;
                 let scores = product(query_at, key_at + offset, format);
                 let weight_grads = product(grad_at, value_at + offset, format);
+                let mut weights = Array::<f32>::new(32usize);
+                #[unroll]
+                for at in 0..32usize {
+                    let r = comptime![at / 2 % 2];
+                    weights[at] = exp2(scores.extract(at) * scale_log2 - log_sums[r]);
+                }
+                if cuts {
+                    #[unroll]
+                    for at in 0..32usize {
+                        let row = first_query + own_row + comptime![8 * (at / 2 % 2)];
+                        let column = first_key + 2 * (lane % 4) + comptime![8 * (at / 4) + at % 2];
+                        if row < segment.query_start
+                            || row >= segment.query_end
+                            || column >= segment.key_end
+                        {
+                            weights[at] = f32::new(0.0);
+                        }
+                    }
+                }
                 let mut score_grads = Array::<Pair<E>>::new(16usize);
                 #[unroll]
-                for n in 0..8usize {
+                for pair_at in 0..16usize {
+                    let r = comptime![pair_at % 2];
+                    let mut pair = Pair::<f32>::new(0.0);
                     #[unroll]
-                    for r in 0..2usize {
-                        let row = first_query + own_row + 8 * r;
-                        let mut pair = Pair::<f32>::new(0.0);
-                        #[unroll]
-                        for i in 0..2usize {
-                            let at = comptime![4 * n + 2 * r + i];
-                            let weight = exp2(scores.extract(at) * scale_log2 - log_sums[r]);
-                            let mut grad = weight * (weight_grads.extract(at) - deltas[r]);
-                            if cuts {
-                                let column = first_key + 8 * n + 2 * (lane % 4) + i;
-                                if row < segment.query_start
-                                    || row >= segment.query_end
-                                    || column >= segment.key_end
-                                {
-                                    grad = f32::new(0.0);
-                                }
-                            }
-                            pair.insert(i, grad);
-                        }
-                        score_grads[comptime![2 * n + r]] = Vector::cast_from(pair);
+                    for i in 0..2usize {
+                        let at = comptime![2 * pair_at + i];
+                        pair.insert(i, weights[at] * (weight_grads.extract(at) - deltas[r]));
                     }
+                    score_grads[pair_at] = Vector::cast_from(pair);
                 }
                 add_product_of_rows::<E>(&mut accumulated, &score_grads, key_at + offset, format);
             }
