@@ -56,7 +56,7 @@ impl AutoregressiveSampler {
                 let vocab_size = logits.dims()[1];
                 let logits = read(pick(logits, &drawing))?;
                 for (&i, logits) in drawing.iter().zip(logits.chunks_exact(vocab_size)) {
-                    rows[i].reveal(position, logits, request.tokens)?;
+                    rows[i].reveal(&[(position, logits)], request.tokens)?;
                     if self.eos_token.is_some() && rows[i].tokens[position] == self.eos_token {
                         ends[i] = Some(position + 1);
                     }

@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 
 use rand::RngExt;
+use rayon::prelude::*;
 
 use super::blocks::{Stage, stages};
 use super::order::within_entropy;
@@ -165,17 +166,19 @@ impl DiffusionSampler {
         let vocab_size = logits.dims()[1];
         let logits = read(logits)?;
         let mut logits = logits.chunks_exact(vocab_size);
-        for (row, step) in rows.iter_mut().zip(moves) {
-            let predictions: Vec<(usize, &[f32])> =
-                step.queries.iter().copied().zip(&mut logits).collect();
-            let chosen = self.choose(row, &step.choice, &predictions, request)?;
-            for (position, logits) in predictions {
-                if chosen.binary_search(&position).is_ok() {
-                    row.reveal(position, logits, request.tokens)?;
-                }
-            }
-        }
-        Ok(())
+        let predictions: Vec<Vec<(usize, &[f32])>> = moves
+            .iter()
+            .map(|step| step.queries.iter().copied().zip(&mut logits).collect())
+            .collect();
+        // Each row has random streams of its own, so that it does not matter which comes first.
+        rows.par_iter_mut()
+            .zip(moves)
+            .zip(predictions)
+            .try_for_each(|((row, step), mut predictions)| {
+                let chosen = self.choose(row, &step.choice, &predictions, request)?;
+                predictions.retain(|(position, _)| chosen.binary_search(position).is_ok());
+                row.reveal(&predictions, request.tokens)
+            })
     }
 
     /// The positions to reveal out of those that were predicted, from the left.
@@ -189,11 +192,13 @@ impl DiffusionSampler {
         if let Choice::All = choice {
             return Ok(predictions.iter().map(|(position, _)| *position).collect());
         }
-        let mut candidates = Vec::with_capacity(predictions.len());
-        for (position, logits) in predictions {
-            let prediction = request.tokens.prediction(logits)?;
-            candidates.push(self.order.rate(*position, &prediction));
-        }
+        let mut candidates = predictions
+            .par_iter()
+            .map(|(position, logits)| {
+                let prediction = request.tokens.prediction(logits)?;
+                Ok(self.order.rate(*position, &prediction))
+            })
+            .collect::<Result<Vec<_>, SampleError>>()?;
         self.order.sort(&mut candidates, &mut row.reveal_rng);
         let n = match choice {
             Choice::All => candidates.len(),

@@ -2,6 +2,7 @@ use std::ops::Range;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
 use super::{Context, SampleError, SampleRequest};
 use crate::TokenSampler;
@@ -46,14 +47,24 @@ impl Row {
             .collect()
     }
 
-    /// Draws the token of a position.
+    /// Draws the tokens of positions from their logits.
     pub fn reveal(
         &mut self,
-        position: usize,
-        logits: &[f32],
+        predictions: &[(usize, &[f32])],
         tokens: TokenSampler,
     ) -> Result<(), SampleError> {
-        self.tokens[position] = Some(tokens.draw(logits, self.token_rng.random())?);
+        let uniform: Vec<f64> = predictions
+            .iter()
+            .map(|_| self.token_rng.random())
+            .collect();
+        let drawn = predictions
+            .par_iter()
+            .zip(uniform)
+            .map(|((_, logits), uniform)| tokens.draw(logits, uniform))
+            .collect::<Result<Vec<_>, _>>()?;
+        for ((position, _), token) in predictions.iter().zip(drawn) {
+            self.tokens[*position] = Some(token);
+        }
         Ok(())
     }
 
