@@ -33,6 +33,26 @@ pub fn matrix_product(left: Tensor<2>, right: Tensor<2>) -> Tensor<2> {
     ))
 }
 
+/// A linear layer: `[m, k]` times `[k, n]`, plus a bias `[n]` in every row, with gradients of all three.
+///
+/// [`matrix_product`] plus the bias; on CUDA cuBLASLt adds it while it writes the product.
+///
+/// # Panics
+/// Panics if the sizes do not fit together.
+pub fn linear(input: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
+    let ([_, k], [weight_k, n], [bias_n]) = (input.dims(), weight.dims(), bias.dims());
+    assert!(
+        k == weight_k && n == bias_n,
+        "a linear layer with weights [{weight_k}, {n}] takes rows of {weight_k} numbers and a bias of {n}, not {k} and \
+         {bias_n}"
+    );
+    Tensor::from_dispatch(Dispatch::linear(
+        input.into_dispatch(),
+        weight.into_dispatch(),
+        bias.unsqueeze::<2>().into_dispatch(),
+    ))
+}
+
 /// A row `[n]` as `[n_rows, n]`, without copies; its gradient is the sum of each column.
 ///
 /// The same as broadcasting, but for that sum: on CUDA it is a product with ones by cuBLASLt, up to a

@@ -11,6 +11,11 @@ pub(crate) fn column_sums(matrix: &TensorSpec) -> TensorSpec {
     sums
 }
 
+/// Of a linear layer.
+pub(crate) fn linear(input: &TensorSpec, weight: &TensorSpec, _bias: &TensorSpec) -> TensorSpec {
+    matrix_product(input, weight)
+}
+
 /// Of a product of two matrices.
 pub(crate) fn matrix_product(left: &TensorSpec, right: &TensorSpec) -> TensorSpec {
     let [n_rows, _] = left.shape.dims();

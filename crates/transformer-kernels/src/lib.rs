@@ -29,5 +29,5 @@ mod functions;
 mod fusion_specs;
 mod ops;
 
-pub use functions::{matrix_product, repeat_row, tanh_gelu};
+pub use functions::{linear, matrix_product, repeat_row, tanh_gelu};
 pub use ops::TransformerOps;

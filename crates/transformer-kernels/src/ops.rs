@@ -44,6 +44,26 @@ pub trait TransformerOps: Backend {
         Self::float_matmul(left, right)
     }
 
+    /// The differentiable entry: see [`linear`](crate::linear); the bias is `[1, n]`.
+    #[fusion(default)]
+    fn linear(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        Self::linear_forward(input, weight, bias)
+    }
+
+    /// `[m, k]` times `[k, n]` plus `[1, n]` in every row, all of one number format.
+    #[fusion(meta = crate::fusion_specs::linear)]
+    fn linear_forward(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        Self::float_add(Self::matrix_product_forward(input, weight), bias)
+    }
+
     /// The differentiable entry: see [`repeat_row`](crate::repeat_row).
     #[fusion(default)]
     fn repeat_row(row: FloatTensor<Self>, n_rows: usize) -> FloatTensor<Self> {

@@ -2,9 +2,9 @@
 #![allow(missing_docs)]
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use transformer_kernels::matrix_product;
 #[cfg(feature = "autodiff")]
 use transformer_kernels::repeat_row;
+use transformer_kernels::{linear, matrix_product};
 
 fn devices() -> Vec<Device> {
     vec![
@@ -127,6 +127,78 @@ fn parts_of_a_matrix_are_read_where_they_lie() {
             matrix(&right, [16, 40], &device).narrow(1, 8, 30),
         );
         assert!(error(found, &expected) < 2e-6, "{device:?}");
+    }
+}
+
+#[test]
+fn a_linear_layer_is_a_product_and_a_bias() {
+    for device in devices() {
+        for (seed, sizes) in (20..).zip(SIZES) {
+            let [m, k, n] = sizes;
+            let (input, weight) = (numbers(m * k, seed), numbers(k * n, seed + 40));
+            // Large enough that sums do not cancel out, which would show the rounding of the inputs.
+            let bias: Vec<f32> = numbers(n, seed + 80).iter().map(|x| x + 8.0).collect();
+            let mut expected = expected(&input, &weight, sizes);
+            for (sum, i) in expected.iter_mut().zip(0..) {
+                *sum += f64::from(bias[i % n]);
+            }
+            for (dtype, tolerance) in [(DType::F32, 2e-6), (DType::BF16, 1e-2)] {
+                let found = linear(
+                    matrix(&input, [m, k], &device).cast(dtype),
+                    matrix(&weight, [k, n], &device).cast(dtype),
+                    Tensor::<1>::from_floats(bias.as_slice(), &device).cast(dtype),
+                );
+                let error = error(found, &expected);
+                assert!(
+                    error < tolerance,
+                    "{device:?} {sizes:?} {dtype:?}: {error:e}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn layers_with_the_same_sizes_keep_their_own_biases() {
+    for device in devices() {
+        let ones = Tensor::<2>::ones([3, 4], &device);
+        let weight = Tensor::<2>::ones([4, 8], &device);
+        for value in [1.0, 2.0] {
+            let bias = Tensor::<1>::full([8], value, &device);
+            let found = linear(ones.clone(), weight.clone(), bias).into_data();
+            assert!(found.iter::<f32>().all(|x| x == 4.0 + value), "{device:?}");
+        }
+    }
+}
+
+#[cfg(feature = "autodiff")]
+#[test]
+fn gradients_of_a_linear_layer() {
+    let [m, k, n] = [12, 20, 28];
+    let (input, weight) = (numbers(m * k, 8), numbers(k * n, 9));
+    let (bias, weights) = (numbers(n, 10), numbers(m * n, 11));
+    let expected = [
+        expected(&weights, &transposed(&weight, [k, n]), [m, n, k]),
+        expected(&transposed(&input, [m, k]), &weights, [k, m, n]),
+        expected(&vec![1.0; m], &weights, [1, m, n]),
+    ];
+    for device in devices() {
+        let device = device.autodiff();
+        let input = matrix(&input, [m, k], &device).require_grad();
+        let weight = matrix(&weight, [k, n], &device).require_grad();
+        let bias = Tensor::<1>::from_floats(bias.as_slice(), &device).require_grad();
+        let output = linear(input.clone(), weight.clone(), bias.clone());
+        let gradients = (output * matrix(&weights, [m, n], &device))
+            .sum()
+            .backward();
+        let found = [
+            input.grad(&gradients).expect("it is tracked"),
+            weight.grad(&gradients).expect("it is tracked"),
+            bias.grad(&gradients).expect("it is tracked").unsqueeze(),
+        ];
+        for (found, expected) in found.into_iter().zip(&expected) {
+            assert!(error(found, expected) < 2e-6, "{device:?}");
+        }
     }
 }
 

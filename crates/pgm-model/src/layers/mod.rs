@@ -67,10 +67,10 @@ pub(crate) fn apply(linear: &Linear, input: Tensor<3>) -> Tensor<3> {
 /// Applies a linear layer to the rows of a matrix, in the number format of the matrix.
 pub(crate) fn apply_to_rows(linear: &Linear, input: Tensor<2>) -> Tensor<2> {
     let dtype = input.dtype();
-    let output = matrix_product(input, linear.weight.val().cast(dtype));
+    let weight = linear.weight.val().cast(dtype);
     match &linear.bias {
-        Some(bias) => output.clone() + repeat_row(bias.val().cast(dtype), output.dims()[0]),
-        None => output,
+        Some(bias) => transformer_kernels::linear(input, weight, bias.val().cast(dtype)),
+        None => matrix_product(input, weight),
     }
 }
 

@@ -28,6 +28,20 @@ impl<B: TransformerOps, C: CheckpointStrategy> TransformerOps for Autodiff<B, C>
         }
     }
 
+    fn linear(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let nodes = [input.node(), weight.node(), bias.node()];
+        let [input, weight, bias] = [input, weight, bias].map(|tensor| tensor.into_primitive());
+        let output = B::linear_forward(input.clone(), weight.clone(), bias);
+        match Linear.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((input, weight), output),
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        }
+    }
+
     fn matrix_product(left: FloatTensor<Self>, right: FloatTensor<Self>) -> FloatTensor<Self> {
         let nodes = [left.node(), right.node()];
         let [left, right] = [left, right].map(|matrix| matrix.into_primitive());
@@ -35,6 +49,35 @@ impl<B: TransformerOps, C: CheckpointStrategy> TransformerOps for Autodiff<B, C>
         match MatrixProduct.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => prep.finish((left, right), product),
             OpsKind::UnTracked(prep) => prep.finish(product),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Linear;
+
+impl<B: TransformerOps> Backward<B, 3> for Linear {
+    type State = (FloatTensor<B>, FloatTensor<B>);
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 3>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
+        let (input, weight) = ops.state;
+        let grad = grads.consume::<B>(&ops.node);
+        let [input_node, weight_node, bias_node] = ops.parents;
+        if let Some(node) = input_node {
+            let weight = B::float_transpose(weight);
+            grads.register::<B>(node.id, B::matrix_product_forward(grad.clone(), weight));
+        }
+        if let Some(node) = weight_node {
+            let input = B::float_transpose(input);
+            grads.register::<B>(node.id, B::matrix_product_forward(input, grad.clone()));
+        }
+        if let Some(node) = bias_node {
+            grads.register::<B>(node.id, B::column_sums(grad));
         }
     }
 }

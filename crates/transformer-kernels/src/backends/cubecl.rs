@@ -21,11 +21,28 @@ impl TransformerOps for CubeBackend {
         right: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
         if cublas::fits(&left, &right)
-            && let Some(product) = cublas::matrix_product(left.clone(), right.clone())
+            && let Some(product) = cublas::matrix_product(left.clone(), right.clone(), None)
         {
             return product;
         }
         cublas::fallback(left, right)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn linear_forward(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        if cublas::fits(&input, &weight)
+            && cublas::fits(&weight, &bias)
+            && let Some(output) =
+                cublas::matrix_product(input.clone(), weight.clone(), Some(bias.clone()))
+        {
+            return output;
+        }
+        let product = Self::matrix_product_forward(input, weight);
+        <Self as FloatTensorOps<Self>>::float_add(product, bias)
     }
 
     #[cfg(feature = "cuda")]
@@ -38,7 +55,7 @@ impl TransformerOps for CubeBackend {
             matrix.dtype,
         );
         if cublas::fits(&ones, &matrix)
-            && let Some(sums) = cublas::matrix_product(ones, matrix.clone())
+            && let Some(sums) = cublas::matrix_product(ones, matrix.clone(), None)
         {
             return sums;
         }

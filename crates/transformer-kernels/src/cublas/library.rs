@@ -15,6 +15,7 @@ pub(super) struct Operands {
     pub left: u64,
     pub right: u64,
     pub output: u64,
+    pub bias: Option<u64>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -92,10 +93,16 @@ impl Library {
     fn enqueue(&mut self, product: Product, operands: &Operands) -> Result<(), LibraryError> {
         let plan = match self.plans.entry(product) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => {
-                entry.insert(Plan::new(self.handle, &product, WORKSPACE_BYTES)?)
-            }
+            Entry::Vacant(entry) => entry.insert(Plan::new(
+                self.handle,
+                &product,
+                operands.bias,
+                WORKSPACE_BYTES,
+            )?),
         };
+        if let Some(bias) = operands.bias {
+            plan.set_bias(bias)?;
+        }
         let (one, zero) = (1.0f32, 0.0f32);
         // SAFETY: context, stream, events and plan live as long as `self`; the caller holds the
         // memory until this returns, and what reuses it later waits for `after`.

@@ -20,6 +20,9 @@ use cubecl_runtime::runtime::Runtime;
 use library::{Operands, is_present};
 use plan::{Matrix, Product};
 
+/// Of the address of a bias, in bytes, so that every kernel of the library can read it.
+const BIAS_ALIGNMENT: u64 = 16;
+
 type Server = <CudaRuntime as Runtime>::Server;
 
 /// Whether these matrices can be multiplied here: on an NVIDIA GPU whose machine has cuBLASLt.
@@ -30,8 +33,12 @@ pub(crate) fn fits(left: &CubeTensor, right: &CubeTensor) -> bool {
     is_pair && matches!(left.device, CubeDevice::Cuda(_)) && is_present()
 }
 
-/// `[m, k] x [k, n]`, or None if the library refuses the problem.
-pub(crate) fn matrix_product(left: CubeTensor, right: CubeTensor) -> Option<CubeTensor> {
+/// `[m, k] x [k, n]`, plus `[1, n]` in every row, or None if the library refuses the problem.
+pub(crate) fn matrix_product(
+    left: CubeTensor,
+    right: CubeTensor,
+    bias: Option<CubeTensor>,
+) -> Option<CubeTensor> {
     let CubeDevice::Cuda(device) = &left.device else {
         return None;
     };
@@ -40,6 +47,7 @@ pub(crate) fn matrix_product(left: CubeTensor, right: CubeTensor) -> Option<Cube
     let [_, n] = right.shape().dims();
     let (left, left_matrix) = readable(left);
     let (right, right_matrix) = readable(right);
+    let bias = bias.map(into_contiguous);
     let client = left.client.clone();
     let output = empty_device_dtype(
         client.clone(),
@@ -49,11 +57,13 @@ pub(crate) fn matrix_product(left: CubeTensor, right: CubeTensor) -> Option<Cube
     );
     let output_row = output.meta.strides()[0];
     // Held until the product is enqueued.
-    let resources = [&left, &right, &output].map(|tensor| {
+    let resource = |tensor: &CubeTensor| {
         client
             .get_resource::<Server>(tensor.handle.clone())
             .expect("a tensor on this device has memory")
-    });
+    };
+    let resources = [&left, &right, &output].map(resource);
+    let bias_resource = bias.as_ref().map(resource);
     let [left_pointer, right_pointer, output_pointer] =
         std::array::from_fn(|i| resources[i].resource().ptr);
     let product = Product {
@@ -64,13 +74,18 @@ pub(crate) fn matrix_product(left: CubeTensor, right: CubeTensor) -> Option<Cube
         left: left_matrix,
         right: right_matrix,
         output_row,
+        has_bias: bias_resource.is_some(),
         alignments: [left_pointer, right_pointer, output_pointer].map(plan::alignment),
     };
     let operands = Operands {
         left: left_pointer,
         right: right_pointer,
         output: output_pointer,
+        bias: bias_resource.as_ref().map(|bias| bias.resource().ptr),
     };
+    if operands.bias.is_some_and(|bias| bias % BIAS_ALIGNMENT != 0) {
+        return None;
+    }
     let outcome = client
         .exclusive(move || library::enqueue(device_index, product, operands))
         .expect("the device's thread runs");

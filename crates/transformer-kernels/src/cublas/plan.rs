@@ -53,6 +53,7 @@ pub(super) struct Product {
     pub left: Matrix,
     pub right: Matrix,
     pub output_row: usize,
+    pub has_bias: bool,
     /// Of left, right and output, in bytes.
     pub alignments: [u32; 3],
 }
@@ -78,6 +79,7 @@ impl Plan {
     pub fn new(
         handle: sys::cublasLtHandle_t,
         product: &Product,
+        bias: Option<u64>,
         workspace_size: usize,
     ) -> Result<Self, CublasError> {
         let Product { m, n, k, .. } = *product;
@@ -101,6 +103,20 @@ impl Plan {
             sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_TRANSB,
             product.left.by_columns,
         )?;
+        if let Some(address) = bias {
+            // The result's columns, as the library sees it, are our rows: one number of the bias a row.
+            let epilogue = sys::cublasLtEpilogue_t::CUBLASLT_EPILOGUE_BIAS;
+            // SAFETY: the description lives, and the attribute is this enumeration.
+            unsafe {
+                result::set_matmul_desc_attribute(
+                    description,
+                    sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_EPILOGUE,
+                    (&raw const epilogue).cast(),
+                    size_of_val(&epilogue),
+                )?;
+            }
+            set_bias(description, address)?;
+        }
         let layout = |matrix: Matrix, n_rows: usize, n_columns: usize| {
             let (inner, outer) = if matrix.by_columns {
                 (n_rows, n_columns)
@@ -172,6 +188,23 @@ impl Plan {
             output,
             algorithm: found?.algo,
         })
+    }
+
+    /// Where the next product finds its bias.
+    pub fn set_bias(&self, address: u64) -> Result<(), CublasError> {
+        set_bias(self.description, address)
+    }
+}
+
+fn set_bias(description: sys::cublasLtMatmulDesc_t, address: u64) -> Result<(), CublasError> {
+    // SAFETY: the description lives, and the attribute is an address on the device.
+    unsafe {
+        result::set_matmul_desc_attribute(
+            description,
+            sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+            (&raw const address).cast(),
+            size_of::<u64>(),
+        )
     }
 }
 
