@@ -7,19 +7,28 @@ pub trait SequenceDenoiser {
     /// - output: `[batch, seq, vocab_size]`
     fn logits(&self, tokens: Tensor<2, Int>) -> Tensor<3>;
 
-    /// Logits of chosen places alone. The default picks them out of all; a network that spares the
-    /// projection of the others to the vocabulary overrides it.
+    /// What [`Self::project`] makes the logits of chosen places of. By default these are the logits themselves; a
+    /// network that ends in a projection to the vocabulary overrides both.
     ///
     /// # Shapes
     /// - tokens: `[batch, seq]`, MASK where hidden
     /// - places: `[n]`, indices into the `batch * seq` tokens, row by row
-    /// - output: `[n, vocab_size]`
-    fn logits_at(&self, tokens: Tensor<2, Int>, places: Tensor<1, Int>) -> Tensor<2> {
+    /// - output: `[n, n_features]`
+    fn features_at(&self, tokens: Tensor<2, Int>, places: Tensor<1, Int>) -> Tensor<2> {
         let logits = self.logits(tokens);
         let [batch, seq_len, vocab_size] = logits.dims();
         logits
             .reshape([batch * seq_len, vocab_size])
             .select(0, places)
+    }
+
+    /// Logits of features.
+    ///
+    /// # Shapes
+    /// - features: `[n, n_features]`
+    /// - output: `[n, vocab_size]`
+    fn project(&self, features: Tensor<2>) -> Tensor<2> {
+        features
     }
 }
 
@@ -79,9 +88,19 @@ pub trait PartitionDenoiser {
     /// - groups: `[batch, seq]`, 0 or 1
     fn partition_logits(&self, tokens: Tensor<2, Int>, groups: Tensor<2, Int>) -> PartitionLogits;
 
-    /// Logits of chosen positions from known tokens alone.
+    /// What [`Self::project`] makes the logits of chosen positions of, from known tokens alone: the logits themselves,
+    /// or what a network has before its projection to the vocabulary.
     ///
     /// # Shapes
-    /// - output: `[batch, queries, vocab_size]`
-    fn known_logits(&self, known: KnownTokens, queries: QueryPositions) -> Tensor<3>;
+    /// - output: `[batch, queries, n_features]`
+    fn known_features(&self, known: KnownTokens, queries: QueryPositions) -> Tensor<3>;
+
+    /// Logits of features.
+    ///
+    /// # Shapes
+    /// - features: `[n, n_features]`
+    /// - output: `[n, vocab_size]`
+    fn project(&self, features: Tensor<2>) -> Tensor<2> {
+        features
+    }
 }

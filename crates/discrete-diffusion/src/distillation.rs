@@ -6,13 +6,14 @@
 //!
 //! *Whether* a position is revealed does not depend on any token, so that all reveals are drawn beforehand, and each
 //! hidden position is asked about exactly once: `n` runs of the network, but logits of no more positions than one
-//! full prediction has.
+//! full prediction has. They are handed over some positions at a time and not kept.
 //!
 //! # Reference
 //! SDTT (arXiv 2410.21035).
 
 use burn::tensor::{Device, Tensor};
 use rand::{Rng, RngExt};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::random_streams::{Stream, stream};
@@ -60,7 +61,7 @@ pub struct Rollout {
     pub times: TeacherTimes,
 }
 
-/// The teacher's predictions at one of its steps.
+/// The teacher's predictions of some positions, at one of its steps.
 #[derive(Debug, Clone)]
 pub struct StepTargets {
     /// Which of the hidden positions they are of, counted sequence by sequence from the left.
@@ -68,6 +69,10 @@ pub struct StepTargets {
     /// `[places, vocab_size]`, MASK included.
     pub logits: Tensor<2>,
 }
+
+/// Positions whose logits live at a time: what a teacher and whatever is computed from its logits need is this many
+/// rows of the vocabulary's width.
+const POSITIONS_AT_ONCE: usize = 512;
 
 impl Rollout {
     /// The probability with which each step reveals a position that is hidden at time `t`.
@@ -85,18 +90,20 @@ impl Rollout {
             .collect()
     }
 
-    /// Runs the teacher; the draws of a sequence depend on the seed and its index alone.
+    /// Runs the teacher, and has `visit` look at the target of each hidden position, some positions at a time; the
+    /// draws of a sequence depend on the seed and its index alone.
     ///
     /// # Errors
-    /// When the device fails or the teacher's output cannot be used.
-    pub fn targets(
+    /// When the device fails or the teacher's output cannot be used; those of `visit`.
+    pub fn visit_targets(
         &self,
         teacher: &impl Predictor,
         sequences: &[HiddenSequence],
         tokens: TokenSampler,
         seed: u64,
         device: &Device,
-    ) -> Result<Vec<StepTargets>, SampleError> {
+        visit: &mut dyn FnMut(StepTargets) -> Result<(), SampleError>,
+    ) -> Result<(), SampleError> {
         let mut rows: Vec<Vec<Option<u32>>> =
             sequences.iter().map(|row| row.tokens.clone()).collect();
         let plan = self.plan(sequences, seed);
@@ -104,7 +111,6 @@ impl Rollout {
             .iter()
             .map(|row| stream(seed, Stream::Tokens, row.index))
             .collect();
-        let mut targets = Vec::new();
         for step in 0..self.n_steps {
             let asked: Vec<&Asked> = plan.iter().filter(|asked| asked.step == step).collect();
             if asked.is_empty() {
@@ -115,22 +121,27 @@ impl Rollout {
                 queries[asked.row].push(asked.position);
             }
             let known: Vec<&[Option<u32>]> = rows.iter().map(Vec::as_slice).collect();
-            let logits = teacher.logits(&known, &queries, device)?;
+            let features = teacher.features(&known, &queries, device)?;
             // Tokens are of use to a later step only.
-            if plan.iter().any(|asked| asked.step > step) {
-                let vocab_size = logits.dims()[1];
-                let values = read(logits.clone())?;
-                for (asked, logits) in asked.iter().zip(values.chunks_exact(vocab_size)) {
-                    let uniform = token_rngs[asked.row].random();
-                    rows[asked.row][asked.position] = Some(tokens.draw(logits, uniform)?);
+            let is_last = plan.iter().all(|asked| asked.step <= step);
+            for (number, asked) in asked.chunks(POSITIONS_AT_ONCE).enumerate() {
+                let start = number * POSITIONS_AT_ONCE;
+                let features = features.clone().narrow(0, start, asked.len());
+                let logits = teacher.project(features);
+                if !is_last {
+                    let draws = asked.iter().map(|asked| token_rngs[asked.row].random());
+                    let drawn = draw_all(tokens, logits.clone(), draws.collect())?;
+                    for (asked, token) in asked.iter().zip(drawn) {
+                        rows[asked.row][asked.position] = Some(token);
+                    }
                 }
+                visit(StepTargets {
+                    places: asked.iter().map(|asked| asked.place).collect(),
+                    logits,
+                })?;
             }
-            targets.push(StepTargets {
-                places: asked.iter().map(|asked| asked.place).collect(),
-                logits,
-            });
         }
-        Ok(targets)
+        Ok(())
     }
 
     /// At which step the teacher is asked about each hidden position, sequence by sequence.
@@ -150,6 +161,19 @@ impl Rollout {
         }
         plan
     }
+}
+
+/// A token for each row of logits `[n, vocab_size]`, from uniform numbers.
+fn draw_all(
+    tokens: TokenSampler,
+    logits: Tensor<2>,
+    uniform: Vec<f64>,
+) -> Result<Vec<u32>, SampleError> {
+    let vocab_size = logits.dims()[1];
+    let values = read(logits)?;
+    let drawn = values.par_chunks_exact(vocab_size).zip(uniform);
+    let drawn = drawn.map(|(logits, uniform)| tokens.draw(logits, uniform));
+    Ok(drawn.collect::<Result<Vec<_>, _>>()?)
 }
 
 /// A hidden position and the step whose prediction is its target.

@@ -6,7 +6,7 @@ mod tiny_denoiser;
 
 use burn::tensor::Device;
 use discrete_diffusion::TokenSampler;
-use discrete_diffusion::distillation::{HiddenSequence, Rollout, TeacherTimes};
+use discrete_diffusion::distillation::{HiddenSequence, Rollout, StepTargets, TeacherTimes};
 use discrete_diffusion::samplers::{KnownPredictor, MaskedPredictor, Predictor};
 use tiny_denoiser::{Known, MASK, N_TOKENS, TinyDenoiser, VOCAB_SIZE, probabilities};
 
@@ -35,19 +35,21 @@ fn targets(teacher: &impl Predictor, rollout: Rollout) -> Vec<[[f64; N_TOKENS]; 
             index,
         })
         .collect();
-    let steps = rollout
-        .targets(teacher, &sequences, tokens(), 5, &Device::flex())
-        .unwrap();
     let mut found = vec![[[f64::NAN; N_TOKENS]; 3]; N_ROLLOUTS];
-    for step in steps {
-        let logits = step.logits.try_into_vec_as::<f32>().unwrap();
-        for (place, logits) in step.places.into_iter().zip(logits.chunks(VOCAB_SIZE)) {
+    let mut visit = |targets: StepTargets| {
+        let logits = targets.logits.try_into_vec_as::<f32>().unwrap();
+        for (place, logits) in targets.places.into_iter().zip(logits.chunks(VOCAB_SIZE)) {
             let distribution = tokens().prediction(logits).unwrap();
             let slot = &mut found[place / 3][place % 3];
             assert!(slot[0].is_nan(), "position asked twice");
             slot.copy_from_slice(&distribution[..N_TOKENS]);
         }
-    }
+        Ok(())
+    };
+    let device = Device::flex();
+    rollout
+        .visit_targets(teacher, &sequences, tokens(), 5, &device, &mut visit)
+        .unwrap();
     found
 }
 

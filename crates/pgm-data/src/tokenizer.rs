@@ -224,6 +224,13 @@ impl Tokenizer {
         self.special.pad_id
     }
 
+    /// Whether each id stands for the same token in both, however their files differ.
+    pub fn has_vocabulary_of(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint
+            || self.vocab_size == other.vocab_size
+                && self.inner.get_vocab(true) == other.inner.get_vocab(true)
+    }
+
     /// SHA-256 of the serialised tokenizer in hexadecimal digits: equal fingerprints mean equal ids.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
@@ -384,6 +391,7 @@ mod tests {
             [0, 1 + 188 + u32::from(b'\n')]
         );
         assert_ne!(first.fingerprint(), train(401).fingerprint());
+        assert!(first.has_vocabulary_of(&second) && !first.has_vocabulary_of(&train(401)));
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod divergence;
 mod method;
 mod network_predictor;
 mod schedule;
+mod student_loss;
 mod student_rows;
 mod update;
 
@@ -30,9 +31,10 @@ pub use config::{
     TeacherSection, TeacherWeights,
 };
 pub use distiller::Distiller;
-pub use divergence::Divergence;
+pub use divergence::{Divergence, Normalisation};
 pub use method::DistillationMethod;
 pub use network_predictor::NetworkPredictor;
 pub use schedule::RoundSchedule;
+pub use student_loss::StudentLoss;
 pub use student_rows::{StudentRow, hide};
-pub use update::{Comparison, DistillationUpdate};
+pub use update::DistillationUpdate;

@@ -98,6 +98,7 @@ impl TrainingMethod for DistillationMethod {
                 times: section.teacher_times,
             },
             divergence: section.divergence,
+            normalisation: section.normalisation,
             directions: section.directions,
         };
         let rate = self.config.learning_rate_at(state.step);

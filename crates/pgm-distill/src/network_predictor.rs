@@ -12,10 +12,12 @@ pub struct NetworkPredictor<'a> {
     pub mask_token: usize,
 }
 
+const CAUSAL: &str = "an autoregressive network has no hidden positions";
+
 impl Predictor for NetworkPredictor<'_> {
     /// # Panics
     /// Panics for autoregressive networks, which predict no hidden positions.
-    fn logits(
+    fn features(
         &self,
         sequences: &[&[Option<u32>]],
         positions: &[Vec<usize>],
@@ -23,14 +25,24 @@ impl Predictor for NetworkPredictor<'_> {
     ) -> Result<Tensor<2>, SampleError> {
         match self.network {
             LanguageModel::Partition(denoiser) => {
-                KnownPredictor { denoiser }.logits(sequences, positions, device)
+                KnownPredictor { denoiser }.features(sequences, positions, device)
             }
             LanguageModel::Masked(denoiser) => MaskedPredictor {
                 denoiser,
                 mask_token: self.mask_token as u32,
             }
-            .logits(sequences, positions, device),
-            LanguageModel::Causal(_) => panic!("an autoregressive network has no hidden positions"),
+            .features(sequences, positions, device),
+            LanguageModel::Causal(_) => panic!("{CAUSAL}"),
+        }
+    }
+
+    /// # Panics
+    /// As [`Self::features`].
+    fn project(&self, features: Tensor<2>) -> Tensor<2> {
+        match self.network {
+            LanguageModel::Partition(network) => network.project(features),
+            LanguageModel::Masked(network) => network.project(features),
+            LanguageModel::Causal(_) => panic!("{CAUSAL}"),
         }
     }
 }

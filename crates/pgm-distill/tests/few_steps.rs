@@ -8,7 +8,9 @@ use discrete_diffusion::TokenSampler;
 use discrete_diffusion::distillation::{Rollout, TeacherTimes};
 use discrete_diffusion::samplers::Predictor;
 use pgm_data::TokenBatch;
-use pgm_distill::{Directions, DistillationUpdate, Divergence, NetworkPredictor, RoundSchedule};
+use pgm_distill::{
+    Directions, DistillationUpdate, Divergence, NetworkPredictor, Normalisation, RoundSchedule,
+};
 use pgm_model::LanguageModel;
 use pgm_train::{ExperimentConfig, ObjectiveTraining, TrainingMethod, TrainingState};
 
@@ -184,6 +186,7 @@ fn distil(
                 times: TeacherTimes::Even,
             },
             divergence,
+            normalisation: Normalisation::Tokens,
             directions,
         };
         for _ in 0..schedule.steps_per_round {

@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::optim::GradientsParams;
+use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Distribution, Tensor};
-use discrete_diffusion::TokenSampler;
-use discrete_diffusion::distillation::{Rollout, StepTargets, TeacherTimes};
+use discrete_diffusion::distillation::{Rollout, TeacherTimes};
 use discrete_diffusion::samplers::{PartitionPredictor, Predictor};
 use pgm_data::TokenBatch;
-use pgm_distill::{Comparison, Directions, Divergence, NetworkPredictor, StudentRow, hide};
+use pgm_distill::{
+    Directions, Divergence, NetworkPredictor, Normalisation, StudentLoss, StudentRow, hide,
+};
 use pgm_model::{DitConfig, LanguageModel, LanguageModelConfig, PartitionTransformerConfig};
 
 const MASK: usize = 6;
@@ -63,21 +64,27 @@ fn rows(directions: Directions) -> Vec<StudentRow> {
     hide(&batch, directions, 2, 0)
 }
 
-fn targets(network: &LanguageModel, rows: &[StudentRow], step_size: f64) -> Vec<StepTargets> {
-    let rollout = Rollout {
-        n_steps: 2,
-        step_size,
-        times: TeacherTimes::Even,
-    };
-    let sequences: Vec<_> = rows.iter().map(|row| row.sequence.clone()).collect();
-    let tokens = TokenSampler::new(1.0).unwrap().excluding(MASK);
-    let teacher = NetworkPredictor {
-        network,
+/// The loss with a teacher that goes two steps of a size.
+fn loss_of(
+    teacher: &LanguageModel,
+    step_size: f64,
+    divergence: Divergence,
+) -> StudentLoss<NetworkPredictor<'_>> {
+    StudentLoss {
+        teacher: NetworkPredictor {
+            network: teacher,
+            mask_token: MASK,
+        },
+        rollout: Rollout {
+            n_steps: 2,
+            step_size,
+            times: TeacherTimes::Even,
+        },
+        divergence,
+        normalisation: Normalisation::Tokens,
         mask_token: MASK,
-    };
-    rollout
-        .targets(&teacher, &sequences, tokens, 2, &Device::flex())
-        .unwrap()
+        seed: 2,
+    }
 }
 
 /// All gradients, one behind the other.
@@ -97,27 +104,26 @@ impl ModuleVisitor for Flat {
 }
 
 /// The loss and its gradient.
-fn loss(
+fn value(
+    loss: StudentLoss<NetworkPredictor>,
     rows: &[StudentRow],
-    targets: Vec<StepTargets>,
-    divergence: Divergence,
     student: &LanguageModel,
     predictor: &impl Predictor,
 ) -> (f32, Vec<f32>) {
-    let device = Device::flex().autodiff();
-    let comparison = Comparison {
-        rows,
-        targets,
-        divergence,
-        mask_token: MASK,
+    let mut accumulated = GradientsAccumulator::new();
+    let mut add = |gradients| {
+        let gradients = GradientsParams::from_grads(gradients, student);
+        accumulated.accumulate(student, gradients);
     };
-    let loss = comparison.loss(predictor, &device).unwrap();
+    let value = loss
+        .differentiate(predictor, rows, 1.0, &Device::flex(), &mut add)
+        .unwrap();
     let mut flat = Flat {
-        gradients: GradientsParams::from_grads(loss.backward(), student),
+        gradients: accumulated.grads(),
         ..Default::default()
     };
     student.visit(&mut flat);
-    (loss.inner().into_scalar::<f32>(), flat.values)
+    (value.into_scalar::<f32>(), flat.values)
 }
 
 fn largest(gradient: &[f32]) -> f32 {
@@ -142,13 +148,13 @@ fn a_student_equal_to_a_one_step_teacher_stays_where_it_is() {
                 Divergence::TotalVariation,
             ] {
                 // A step of 1 reveals everything at once.
-                let one = targets(&teacher, &rows, 1.0);
-                let (value, still) = loss(&rows, one, divergence, &student, &predictor);
-                assert!(value.abs() < 1e-3, "{divergence:?}: {value}");
+                let one = loss_of(&teacher, 1.0, divergence);
+                let (loss, still) = value(one, &rows, &student, &predictor);
+                assert!(loss.abs() < 1e-3, "{divergence:?}: {loss}");
 
-                let two = targets(&teacher, &rows, 0.3);
-                let (value, gradient) = loss(&rows, two, divergence, &student, &predictor);
-                assert!(value > 1e-1, "{divergence:?}: {value}");
+                let two = loss_of(&teacher, 0.3, divergence);
+                let (loss, gradient) = value(two, &rows, &student, &predictor);
+                assert!(loss > 1e-1, "{divergence:?}: {loss}");
                 // Total variation has a kink here: rounding decides its gradient.
                 if divergence != Divergence::TotalVariation {
                     let (still, moving) = (largest(&still), largest(&gradient));
@@ -167,16 +173,15 @@ fn known_tokens_alone_give_the_gradient_of_the_training_pass() {
         panic!("a partition network");
     };
     let rows = rows(Directions::Both);
-    let divergence = Divergence::KlBackward;
     let short = NetworkPredictor {
         network: &student,
         mask_token: MASK,
     };
     let full = PartitionPredictor { denoiser };
-    let two = || targets(&teacher, &rows, 0.3);
-    let (value, gradient) = loss(&rows, two(), divergence, &student, &short);
-    let (full_value, full_gradient) = loss(&rows, two(), divergence, &student, &full);
-    assert!((value - full_value).abs() < 1e-4 * full_value);
+    let two = loss_of(&teacher, 0.3, Divergence::KlBackward);
+    let (loss, gradient) = value(two, &rows, &student, &short);
+    let (full_loss, full_gradient) = value(two, &rows, &student, &full);
+    assert!((loss - full_loss).abs() < 1e-4 * full_loss);
     let largest = largest(&full_gradient);
     for (a, b) in gradient.iter().zip(full_gradient) {
         assert!((a - b).abs() < 1e-4 * largest, "{a} and {b}");

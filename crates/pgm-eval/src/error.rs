@@ -65,7 +65,9 @@ pub enum EvalError {
         longest: usize,
     },
     /// The samples hold nothing that can be judged.
-    #[error("all {n_samples} samples are empty; there is nothing to judge")]
+    #[error(
+        "none of the {n_samples} samples holds a token to judge behind its beginning; all are empty or a single token"
+    )]
     EmptySamples {
         /// Samples.
         n_samples: usize,

@@ -75,6 +75,18 @@ impl SamplerKind {
         }
     }
 
+    /// How it draws a token from the network's output, in words that go behind "tokens drawn".
+    pub fn draw(self) -> &'static str {
+        match self {
+            Self::Published | Self::Cached => {
+                "with Gumbel noise in float64 over all positions and the whole vocabulary"
+            }
+            _ => {
+                "by inverting the distribution function in float64, positions and tokens apart, without noise over the vocabulary"
+            }
+        }
+    }
+
     /// Whether the order of revealing and blocks mean something to the sampler.
     pub(crate) fn has_order(self) -> bool {
         !matches!(self, Self::Published | Self::Cached | Self::Autoregressive)

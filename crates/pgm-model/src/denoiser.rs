@@ -19,9 +19,13 @@ impl PartitionDenoiser for PartitionTransformer {
         }
     }
 
-    fn known_logits(&self, known: KnownTokens, queries: QueryPositions) -> Tensor<3> {
+    fn known_features(&self, known: KnownTokens, queries: QueryPositions) -> Tensor<3> {
         let sigma = zero_sigma(&known.tokens);
-        self.forward_known(known, queries, sigma)
+        self.features_known(known, queries, sigma)
+    }
+
+    fn project(&self, features: Tensor<2>) -> Tensor<2> {
+        Self::project(self, features)
     }
 }
 
@@ -31,9 +35,13 @@ impl SequenceDenoiser for Dit {
         self.forward(tokens, sigma)
     }
 
-    fn logits_at(&self, tokens: Tensor<2, Int>, places: Tensor<1, Int>) -> Tensor<2> {
+    fn features_at(&self, tokens: Tensor<2, Int>, places: Tensor<1, Int>) -> Tensor<2> {
         let sigma = zero_sigma(&tokens);
-        self.forward_at(tokens, places, sigma)
+        Self::features_at(self, tokens, places, sigma)
+    }
+
+    fn project(&self, features: Tensor<2>) -> Tensor<2> {
+        Self::project(self, features)
     }
 }
 

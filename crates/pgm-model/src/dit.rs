@@ -120,14 +120,14 @@ impl Dit {
             .forward(hidden, conditioning, self.precision)
     }
 
-    /// Logits of chosen places, with one noise level.
+    /// What [`Self::project`] makes the logits of chosen places of, with one noise level.
     ///
     /// # Shapes
     /// - tokens: `[batch, seq]`
     /// - places: `[n]`, indices into the `batch * seq` tokens, row by row
     /// - sigma: `[1]`
-    /// - output: `[n, vocab_size]`
-    pub fn forward_at(
+    /// - output: `[n, d_model]`
+    pub fn features_at(
         &self,
         tokens: Tensor<2, Int>,
         places: Tensor<1, Int>,
@@ -138,8 +138,17 @@ impl Dit {
         let [batch, seq_len, d_model] = hidden.dims();
         let hidden = hidden.reshape([batch * seq_len, d_model]).select(0, places);
         self.output_layer
-            .forward(hidden.unsqueeze_dim(0), conditioning, self.precision)
+            .features(hidden.unsqueeze_dim(0), conditioning)
             .squeeze_dim(0)
+    }
+
+    /// Logits of features.
+    ///
+    /// # Shapes
+    /// - features: `[n, d_model]`
+    /// - output: `[n, vocab_size]`
+    pub fn project(&self, features: Tensor<2>) -> Tensor<2> {
+        self.output_layer.project(features, self.precision)
     }
 
     /// What the blocks make of the tokens, `[batch, seq, d_model]`.

@@ -167,7 +167,7 @@ impl PartitionTransformer {
     pub fn forward_sorted(&self, input: SortedTokens, sigma: Tensor<1>) -> Tensor<3> {
         let within = input.layout.within_groups();
         let across = input.layout.across_groups();
-        self.run(Pass {
+        self.logits(Pass {
             tokens: input.tokens,
             token_positions: input.positions.clone(),
             token_segments: within,
@@ -191,19 +191,44 @@ impl PartitionTransformer {
         queries: QueryPositions,
         sigma: Tensor<1>,
     ) -> Tensor<3> {
-        let token_segments = known_segments(&known);
-        let query_segments = query_segments(&known, &queries);
-        self.run(Pass {
-            tokens: known.tokens,
-            token_positions: known.positions,
-            token_segments,
-            query_positions: queries.positions,
-            query_segments,
-            sigma,
-        })
+        self.logits(Pass::known(known, queries, sigma))
     }
 
-    fn run(&self, pass: Pass) -> Tensor<3> {
+    /// What [`Self::project`] makes the logits of [`Self::forward_known`] of.
+    ///
+    /// # Shapes
+    /// - sigma: `[batch or 1]`
+    /// - output: `[batch, queries, d_model]`
+    ///
+    /// # Panics
+    /// Panics if the lengths of `known` or `queries` do not fit their tensors.
+    pub fn features_known(
+        &self,
+        known: KnownTokens,
+        queries: QueryPositions,
+        sigma: Tensor<1>,
+    ) -> Tensor<3> {
+        let (hidden, conditioning) = self.run(Pass::known(known, queries, sigma));
+        self.output_layer.features(hidden, conditioning)
+    }
+
+    /// Logits of features.
+    ///
+    /// # Shapes
+    /// - features: `[n, d_model]`
+    /// - output: `[n, vocab_size]`
+    pub fn project(&self, features: Tensor<2>) -> Tensor<2> {
+        self.output_layer.project(features, self.precision)
+    }
+
+    fn logits(&self, pass: Pass) -> Tensor<3> {
+        let (hidden, conditioning) = self.run(pass);
+        self.output_layer
+            .forward(hidden, conditioning, self.precision)
+    }
+
+    /// What the decoder makes of the queries, and the conditioning.
+    fn run(&self, pass: Pass) -> (Tensor<3>, Tensor<2>) {
         let conditioning = self.sigma_embedding.forward(pass.sigma);
         let rotary = RotaryEmbedding::new(self.head_dim, &pass.tokens.device());
         let key_angles = rotary.angles(pass.token_positions);
@@ -226,9 +251,7 @@ impl PartitionTransformer {
             precision: self.precision,
         };
         let hidden = self.group_swap.forward(pass.query_positions, &input);
-        let hidden = self.decoder.forward(hidden, &input);
-        self.output_layer
-            .forward(hidden, conditioning, self.precision)
+        (self.decoder.forward(hidden, &input), conditioning)
     }
 }
 
@@ -240,4 +263,17 @@ struct Pass {
     query_positions: Tensor<2, Int>,
     query_segments: Segments,
     sigma: Tensor<1>,
+}
+
+impl Pass {
+    fn known(known: KnownTokens, queries: QueryPositions, sigma: Tensor<1>) -> Self {
+        Self {
+            token_segments: known_segments(&known),
+            query_segments: query_segments(&known, &queries),
+            tokens: known.tokens,
+            token_positions: known.positions,
+            query_positions: queries.positions,
+            sigma,
+        }
+    }
 }

@@ -14,6 +14,14 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// Its name, as in configurations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
+    }
+
     /// The tensor in this format.
     pub(crate) fn round<const D: usize>(self, tensor: Tensor<D>) -> Tensor<D> {
         match self {

@@ -48,8 +48,10 @@ impl TrainingMethod for ObjectiveTraining {
             &device.clone().autodiff(),
         );
         let rate = config.learning_rate_at(step);
-        state.update(config, rate, device, parts, |model, part| {
-            Ok(model.loss(&part))
+        state.update(config, rate, device, parts, |model, part, add| {
+            let loss = model.loss(&part);
+            add(loss.backward());
+            Ok(loss.inner())
         })
     }
 }

@@ -1,6 +1,6 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{AdamConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Gradients, Tensor};
 use burn_train::TrainStep;
 use discrete_diffusion::random_streams::{Stream, stream};
 use pgm_model::LanguageModel;
@@ -79,21 +79,25 @@ impl TrainingState {
         })
     }
 
-    /// One optimizer step on the sum of the losses of `parts`, each of which is differentiated before the next is
-    /// looked at; returns the loss and the norm of the gradient, still on the device.
+    /// One optimizer step on the sum of the losses of `parts`. `differentiate` gives the loss of a part, still on the
+    /// device and without autodiff, and hands over its gradients, in one piece or several.
     ///
     /// # Shapes
-    /// - loss of a part, output: `[1]`
+    /// - loss of a part: `[1]`
     ///
     /// # Errors
-    /// Those of `loss`; the state has not changed then.
+    /// Those of `differentiate`; the state has not changed then.
     pub fn update<P>(
         &mut self,
         config: &ExperimentConfig,
         learning_rate: f64,
         device: &Device,
         parts: impl IntoIterator<Item = P>,
-        mut loss: impl FnMut(&TrainingModel, P) -> Result<Tensor<1>, TrainError>,
+        mut differentiate: impl FnMut(
+            &TrainingModel,
+            P,
+            &mut dyn FnMut(Gradients),
+        ) -> Result<Tensor<1>, TrainError>,
     ) -> Result<StepReport, TrainError> {
         // Dropout draws from the device's generator; its seed too follows from the step alone.
         let device = device.clone().autodiff();
@@ -101,10 +105,11 @@ impl TrainingState {
         let mut accumulated = GradientsAccumulator::new();
         let mut losses = vec![Tensor::zeros([1], &device.clone().inner())];
         for part in parts {
-            let loss = loss(&self.model, part)?;
-            let gradients = GradientsParams::from_grads(loss.backward(), &self.model);
-            accumulated.accumulate(&self.model, gradients);
-            losses.push(loss.inner());
+            let mut add = |gradients: Gradients| {
+                let gradients = GradientsParams::from_grads(gradients, &self.model);
+                accumulated.accumulate(&self.model, gradients);
+            };
+            losses.push(differentiate(&self.model, part, &mut add)?);
         }
         let max_norm = config.optimizer.max_grad_norm;
         let (grads, grad_norm) =

@@ -6,10 +6,31 @@ use crate::{CausalDenoiser, KnownTokens, PartitionDenoiser, QueryPositions, Sequ
 
 /// A network as a sampler sees it: it predicts hidden positions from the tokens that are known.
 pub trait Predictor {
-    /// Runs the network once.
+    /// Runs the network once, up to its projection to the vocabulary if it has one that can be spared.
     ///
     /// `sequences` hold what is known, `None` where hidden; `positions` are hidden ones of each
     /// sequence, and there is at least one in all.
+    ///
+    /// # Shapes
+    /// - output: `[number of positions, n_features]`, sequence by sequence
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn features(
+        &self,
+        sequences: &[&[Option<u32>]],
+        positions: &[Vec<usize>],
+        device: &Device,
+    ) -> Result<Tensor<2>, SampleError>;
+
+    /// Logits of features.
+    ///
+    /// # Shapes
+    /// - features: `[n, n_features]`
+    /// - output: `[n, vocab_size]`
+    fn project(&self, features: Tensor<2>) -> Tensor<2>;
+
+    /// Logits of the positions: [`Self::project`] of their [`Self::features`].
     ///
     /// # Shapes
     /// - output: `[number of positions, vocab_size]`, sequence by sequence
@@ -21,7 +42,9 @@ pub trait Predictor {
         sequences: &[&[Option<u32>]],
         positions: &[Vec<usize>],
         device: &Device,
-    ) -> Result<Tensor<2>, SampleError>;
+    ) -> Result<Tensor<2>, SampleError> {
+        Ok(self.project(self.features(sequences, positions, device)?))
+    }
 }
 
 /// An MDLM: the network runs over all positions, with MASK where hidden, and projects those in question to the
@@ -43,7 +66,7 @@ impl<D: SequenceDenoiser> MaskedPredictor<'_, D> {
 }
 
 impl<D: SequenceDenoiser> Predictor for MaskedPredictor<'_, D> {
-    fn logits(
+    fn features(
         &self,
         sequences: &[&[Option<u32>]],
         positions: &[Vec<usize>],
@@ -51,7 +74,12 @@ impl<D: SequenceDenoiser> Predictor for MaskedPredictor<'_, D> {
     ) -> Result<Tensor<2>, SampleError> {
         let tokens = padded(&filled(sequences, self.mask_token), device);
         let places = flat_places(positions, tokens.dims()[1]);
-        Ok(self.denoiser.logits_at(tokens, int_vector(places, device)))
+        let places = int_vector(places, device);
+        Ok(self.denoiser.features_at(tokens, places))
+    }
+
+    fn project(&self, features: Tensor<2>) -> Tensor<2> {
+        self.denoiser.project(features)
     }
 }
 
@@ -66,7 +94,7 @@ pub struct PartitionPredictor<'a, D> {
 }
 
 impl<D: PartitionDenoiser> Predictor for PartitionPredictor<'_, D> {
-    fn logits(
+    fn features(
         &self,
         sequences: &[&[Option<u32>]],
         positions: &[Vec<usize>],
@@ -96,6 +124,10 @@ impl<D: PartitionDenoiser> Predictor for PartitionPredictor<'_, D> {
             .collect();
         Ok(select_rows(output.logits, &places))
     }
+
+    fn project(&self, logits: Tensor<2>) -> Tensor<2> {
+        logits
+    }
 }
 
 /// A PGM that processes known tokens and queried positions only; sequences may know different
@@ -107,7 +139,7 @@ pub struct KnownPredictor<'a, D> {
 }
 
 impl<D: PartitionDenoiser> Predictor for KnownPredictor<'_, D> {
-    fn logits(
+    fn features(
         &self,
         sequences: &[&[Option<u32>]],
         positions: &[Vec<usize>],
@@ -130,7 +162,7 @@ impl<D: PartitionDenoiser> Predictor for KnownPredictor<'_, D> {
             queries.push(positions[row].iter().map(|&at| at as i64).collect());
         }
         let lengths = |rows: &[Vec<i64>]| rows.iter().map(Vec::len).collect::<Vec<_>>();
-        let logits = self.denoiser.known_logits(
+        let features = self.denoiser.known_features(
             KnownTokens {
                 tokens: padded(&tokens, device),
                 positions: padded(&places, device),
@@ -143,7 +175,11 @@ impl<D: PartitionDenoiser> Predictor for KnownPredictor<'_, D> {
         );
         let unpadded: Vec<Vec<usize>> =
             queries.iter().map(|row| (0..row.len()).collect()).collect();
-        Ok(select_rows(logits, &unpadded))
+        Ok(select_rows(features, &unpadded))
+    }
+
+    fn project(&self, features: Tensor<2>) -> Tensor<2> {
+        self.denoiser.project(features)
     }
 }
 
@@ -158,7 +194,7 @@ pub struct CausalPredictor<'a, D> {
 }
 
 impl<D: CausalDenoiser> Predictor for CausalPredictor<'_, D> {
-    fn logits(
+    fn features(
         &self,
         sequences: &[&[Option<u32>]],
         positions: &[Vec<usize>],
@@ -171,6 +207,10 @@ impl<D: CausalDenoiser> Predictor for CausalPredictor<'_, D> {
             .map(|row| row.iter().map(|&at| at - 1).collect())
             .collect();
         Ok(select_rows(self.denoiser.next_logits(tokens), &before))
+    }
+
+    fn project(&self, logits: Tensor<2>) -> Tensor<2> {
+        logits
     }
 }
 

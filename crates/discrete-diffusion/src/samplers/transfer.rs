@@ -13,17 +13,16 @@ pub(super) fn padded(rows: &[Vec<i64>], device: &Device) -> Tensor<2, Int> {
     Tensor::from_data(TensorData::new(values, [rows.len(), width]), device)
 }
 
-/// Picks `[picked, vocab_size]` out of `[batch, seq, vocab_size]`: for each sequence the given places on the
-/// second axis.
-pub(super) fn select_rows(logits: Tensor<3>, places: &[Vec<usize>]) -> Tensor<2> {
-    let [batch, seq_len, vocab_size] = logits.dims();
+/// Picks `[picked, width]` out of `[batch, seq, width]`: for each sequence the given places on the second axis.
+pub(super) fn select_rows(values: Tensor<3>, places: &[Vec<usize>]) -> Tensor<2> {
+    let [batch, seq_len, width] = values.dims();
     let indices = flat_places(places, seq_len);
-    let logits = logits.reshape([batch * seq_len, vocab_size]);
+    let values = values.reshape([batch * seq_len, width]);
     if indices.len() == batch * seq_len && indices.iter().zip(0..).all(|(&index, i)| index == i) {
-        return logits;
+        return values;
     }
-    let indices = int_vector(indices, &logits.device());
-    logits.select(0, indices)
+    let indices = int_vector(indices, &values.device());
+    values.select(0, indices)
 }
 
 /// Places of sequences of equal length as indices into all their tokens.

@@ -127,7 +127,8 @@ impl PartitionDenoiser for TinyDenoiser {
         }
     }
 
-    fn known_logits(&self, known: KnownTokens, queries: QueryPositions) -> Tensor<3> {
+    /// The logits: there is no projection.
+    fn known_features(&self, known: KnownTokens, queries: QueryPositions) -> Tensor<3> {
         self.count();
         let shape = queries.positions.dims();
         let mut rows = Vec::new();

@@ -4,7 +4,7 @@ use discrete_diffusion::distillation::TeacherTimes;
 use pgm_train::WeightsChoice;
 use serde::{Deserialize, Serialize};
 
-use crate::Divergence;
+use crate::{Divergence, Normalisation};
 
 /// The first teacher, from which the student starts too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -83,6 +83,8 @@ pub struct DistillationSection {
     pub min_sampling_steps: usize,
     /// The loss.
     pub divergence: Divergence,
+    /// Over what both distributions are normalised.
+    pub normalisation: Normalisation,
     /// Which tokens the student predicts.
     pub directions: Directions,
     /// Which weights of the student the next teacher has; with averaged ones the student goes on from them, too.
@@ -102,6 +104,7 @@ impl Default for DistillationSection {
             first_sampling_steps: 1024,
             min_sampling_steps: 8,
             divergence: Divergence::default(),
+            normalisation: Normalisation::default(),
             directions: Directions::default(),
             next_teacher: TeacherWeights::default(),
             optimizer_at_round: OptimizerAtRound::default(),

@@ -3,7 +3,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::results_file::{NumberedResult, ResultsFile};
-use super::samples::SampleSource;
+use super::samples::{DrawnSample, SampleSource};
 use crate::{EvalError, Judge};
 
 /// Has a judge say how likely samples are.
@@ -32,6 +32,9 @@ pub struct JudgedSample {
     pub nll: f64,
     /// Judge's tokens that count.
     pub n_scored: usize,
+    /// The same of the model's own tokens, where the judge has the same vocabulary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_tokens: Option<TokenCost>,
     /// Judge's tokens that were read, BOS included.
     pub n_judge_tokens: usize,
     /// Network evaluations of the model.
@@ -49,6 +52,52 @@ pub struct JudgedSample {
     pub feature: Option<Vec<f32>>,
 }
 
+/// How far an evaluation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JudgingProgress {
+    /// Samples judged.
+    pub n_judged: usize,
+    /// Samples in all.
+    pub n_samples: usize,
+    /// Steps done and steps in all of drawing the next ones, while that goes on.
+    pub drawing: Option<(usize, usize)>,
+}
+
+/// What tokens cost.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TokenCost {
+    /// Nats of the tokens that count.
+    pub nll: f64,
+    /// Tokens that count.
+    pub n_scored: usize,
+}
+
+impl TokenCost {
+    /// Of a row whose tokens but the first cost `costs`.
+    fn of(row: &[u32], costs: &[f64], eos: u32) -> Self {
+        let counts = counted(row, eos);
+        let counted = costs.iter().zip(counts).filter(|(_, counts)| *counts);
+        let zero = Self {
+            nll: 0.0,
+            n_scored: 0,
+        };
+        counted.fold(zero, |sum, (cost, _)| Self {
+            nll: sum.nll + cost,
+            n_scored: sum.n_scored + 1,
+        })
+    }
+}
+
+impl JudgedSample {
+    /// What its text costs, in the judge's tokens.
+    pub fn text_cost(&self) -> TokenCost {
+        TokenCost {
+            nll: self.nll,
+            n_scored: self.n_scored,
+        }
+    }
+}
+
 impl NumberedResult for JudgedSample {
     fn number(&self) -> usize {
         self.number
@@ -57,7 +106,7 @@ impl NumberedResult for JudgedSample {
 
 impl GenerativePerplexity {
     /// Draws and judges the samples that `results` has not yet, and appends each batch as soon as it is judged;
-    /// `progress` hears of samples done and of all, and stops the work by returning false.
+    /// `progress` stops the work by returning false.
     ///
     /// # Errors
     /// When a setting is 0 or longer than the judge reads, samples cannot be drawn or judged, the results cannot be
@@ -67,7 +116,7 @@ impl GenerativePerplexity {
         judge: &Judge,
         source: &mut dyn SampleSource,
         results: &mut ResultsFile,
-        progress: &mut dyn FnMut(usize, usize) -> bool,
+        progress: &mut dyn FnMut(JudgingProgress) -> bool,
     ) -> Result<(), EvalError> {
         for (name, value) in [
             ("n_samples", self.n_samples),
@@ -83,12 +132,23 @@ impl GenerativePerplexity {
                 longest: judge.context_length(),
             });
         }
+        let own_tokens_are_judges = source
+            .tokenizer()
+            .is_some_and(|own| own.has_vocabulary_of(judge.tokenizer()));
         while results.samples().len() < self.n_samples {
             let start = results.samples().len();
             let end = (start + self.batch_size).min(self.n_samples);
-            let batch = self.judge_batch(judge, source, start..end)?;
+            let heard = |n_judged, drawing| JudgingProgress {
+                n_judged,
+                n_samples: self.n_samples,
+                drawing,
+            };
+            let drawn = source.draw(start..end, judge.tokenizer(), &mut |done, total| {
+                progress(heard(start, Some((done, total))))
+            })?;
+            let batch = self.judge_batch(judge, drawn, start, own_tokens_are_judges)?;
             results.append(batch)?;
-            if !progress(end, self.n_samples) {
+            if !progress(heard(end, None)) {
                 return Err(EvalError::Interrupted);
             }
         }
@@ -98,10 +158,10 @@ impl GenerativePerplexity {
     fn judge_batch(
         &self,
         judge: &Judge,
-        source: &mut dyn SampleSource,
-        numbers: std::ops::Range<usize>,
+        drawn: Vec<DrawnSample>,
+        first_number: usize,
+        own_tokens_are_judges: bool,
     ) -> Result<Vec<JudgedSample>, EvalError> {
-        let drawn = source.draw(numbers.clone(), judge.tokenizer())?;
         let started = Instant::now();
         let texts: Vec<&str> = drawn.iter().map(|sample| sample.text.as_str()).collect();
         let mut rows = judge.tokenizer().encode_batch(&texts)?;
@@ -113,20 +173,23 @@ impl GenerativePerplexity {
             row.truncate(self.max_length);
         }
         let read = judge.read(&rows, self.with_features)?;
+        let texts_cost = rows.iter().zip(&read);
+        let texts_cost: Vec<TokenCost> = texts_cost
+            .map(|(row, read)| TokenCost::of(row, &read.costs, eos))
+            .collect();
+        let own_costs = match own_tokens_are_judges {
+            true => self.own_costs(judge, &drawn, &rows, &texts_cost)?,
+            false => vec![None; drawn.len()],
+        };
         let judging_seconds = started.elapsed().as_secs_f64() / drawn.len().max(1) as f64;
-        let samples = numbers.zip(drawn).zip(rows.into_iter().zip(read));
-        let judged = samples.map(|((number, drawn), (row, read))| {
-            let counts = counted(&row, eos);
-            let counted = read
-                .costs
-                .iter()
-                .zip(&counts)
-                .filter(|(_, counts)| **counts);
-            let (nll, n_scored) = counted.fold((0.0, 0), |(sum, n), (cost, _)| (sum + cost, n + 1));
-            JudgedSample {
+        let samples = (first_number..).zip(drawn).zip(rows.into_iter().zip(read));
+        let costs = texts_cost.into_iter().zip(own_costs);
+        let judged = samples.zip(costs).map(
+            |(((number, drawn), (row, read)), (text_cost, own_tokens))| JudgedSample {
                 number,
-                nll,
-                n_scored,
+                nll: text_cost.nll,
+                n_scored: text_cost.n_scored,
+                own_tokens,
                 n_judge_tokens: row.len(),
                 network_evaluations: drawn.network_evaluations,
                 sampling_seconds: drawn.seconds,
@@ -134,9 +197,39 @@ impl GenerativePerplexity {
                 text: drawn.text,
                 tokens: drawn.tokens.unwrap_or(row),
                 feature: read.feature,
+            },
+        );
+        Ok(judged.collect())
+    }
+
+    /// What the model's own tokens cost, which are read only where they differ from those of the text.
+    fn own_costs(
+        &self,
+        judge: &Judge,
+        drawn: &[DrawnSample],
+        rows: &[Vec<u32>],
+        texts_cost: &[TokenCost],
+    ) -> Result<Vec<Option<TokenCost>>, EvalError> {
+        let own_rows = drawn.iter().map(|sample| {
+            let mut tokens = sample.tokens.clone()?;
+            tokens.truncate(self.max_length);
+            Some(tokens)
+        });
+        let own_rows: Vec<Option<Vec<u32>>> = own_rows.collect();
+        let differs = |(own, row): &(&Option<Vec<u32>>, &Vec<u32>)| own.as_ref() != Some(*row);
+        let differing = own_rows.iter().zip(rows).filter(differs);
+        let differing: Vec<Vec<u32>> = differing.filter_map(|(own, _)| own.clone()).collect();
+        let mut read = judge.token_nll(&differing)?.into_iter();
+        let eos = judge.tokenizer().eos_id();
+        let costs = own_rows.iter().zip(rows).zip(texts_cost);
+        let costs = costs.map(|((own, row), &text_cost)| {
+            let own = own.as_ref()?;
+            match own == row {
+                true => Some(text_cost),
+                false => read.next().map(|costs| TokenCost::of(own, &costs, eos)),
             }
         });
-        Ok(judged.collect())
+        Ok(costs.collect())
     }
 }
 
@@ -156,8 +249,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::generative::samples::TextSamples;
     use crate::generative::test_judge::judge_folder;
+    use crate::generative::text_samples::TextSamples;
 
     const TEXTS: &str = "use pgm_data\n\
         one text <|endoftext|> and <|endoftext|> another\n\
@@ -180,8 +273,8 @@ mod tests {
         };
         let mut heard = Vec::new();
         evaluation
-            .judge(&judge, &mut source, &mut results, &mut |done, total| {
-                heard.push((done, total));
+            .judge(&judge, &mut source, &mut results, &mut |progress| {
+                heard.push((progress.n_judged, progress.n_samples));
                 true
             })
             .unwrap();

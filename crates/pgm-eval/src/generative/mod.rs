@@ -1,21 +1,25 @@
 //! What a judge says about drawn text, and how varied the text is.
 
 mod bootstrap;
+mod held_out_samples;
 mod judging;
+mod plots;
 mod report;
 mod results_file;
 mod samples;
 mod statistics;
-mod sweep_plot;
+mod text_samples;
 
 pub use bootstrap::Estimate;
-pub use judging::{GenerativePerplexity, JudgedSample};
+pub use held_out_samples::HeldOutSamples;
+pub use judging::{GenerativePerplexity, JudgedSample, JudgingProgress, TokenCost};
+pub use plots::{PlotCurve, PlotPoint, draw_plots};
 pub use report::GenerativeReport;
 pub(crate) use results_file::hex;
 pub use results_file::{NumberedResult, ResultsFile};
-pub use samples::{DrawnSample, ModelSamples, SampleSource, TextSamples};
+pub use samples::{DrawnSample, ModelSamples, SampleSource};
 pub use statistics::TextStatistics;
-pub use sweep_plot::{SweepCurve, draw_sweep};
+pub use text_samples::TextSamples;
 
 #[cfg(test)]
 pub(crate) mod test_judge {

@@ -1,9 +1,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{Estimate, N_RESAMPLES};
-use super::judging::JudgedSample;
+use super::judging::{JudgedSample, TokenCost};
 use super::statistics::{TextStatistics, distinct_ngrams};
-use crate::EvalError;
+use crate::{EvalError, Mauve};
 
 /// What the samples are worth. A generative perplexity says nothing without the entropy beside it: text that repeats
 /// itself is likely.
@@ -11,6 +11,9 @@ use crate::EvalError;
 pub struct GenerativeReport {
     /// `exp` of the nats for each counted token of all samples.
     pub generative_perplexity: Estimate,
+    /// The same of the model's own tokens, without tokenising its text anew; none where the judge's vocabulary is
+    /// another, or the tokens are not known.
+    pub own_tokens_perplexity: Option<Estimate>,
     /// Mean over samples of the entropy of their own token frequencies, in nats.
     pub unigram_entropy: Estimate,
     /// Different n-grams for each n-gram of all samples together, for n from 1; falls with the number of samples.
@@ -19,6 +22,9 @@ pub struct GenerativeReport {
     pub repetition: Vec<Option<Estimate>>,
     /// Mean number of the model's tokens in a sample, BOS included.
     pub mean_length: Estimate,
+    /// How close the texts lie to written text, if they were compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mauve: Option<Mauve>,
     /// Samples.
     pub n_samples: usize,
     /// Judge's tokens that count.
@@ -39,8 +45,9 @@ impl GenerativeReport {
     /// # Errors
     /// When there is no sample, or all are empty.
     pub fn of(samples: &[JudgedSample], seed: u64) -> Result<Self, EvalError> {
-        let costs: Vec<(f64, usize)> = samples.iter().map(|s| (s.nll, s.n_scored)).collect();
-        let n_scored = costs.iter().map(|(_, n)| n).sum();
+        let costs: Vec<TokenCost> = samples.iter().map(JudgedSample::text_cost).collect();
+        let own_costs: Option<Vec<TokenCost>> = samples.iter().map(|s| s.own_tokens).collect();
+        let n_scored = costs.iter().map(|cost| cost.n_scored).sum();
         if n_scored == 0 {
             return Err(EvalError::EmptySamples {
                 n_samples: samples.len(),
@@ -64,18 +71,15 @@ impl GenerativeReport {
         });
         let sum = |of: fn(&JudgedSample) -> f64| samples.iter().map(of).sum::<f64>();
         Ok(Self {
-            generative_perplexity: Estimate::bootstrap(&costs, seed, |costs| {
-                let (nll, n) = costs.fold((0.0, 0), |(nll, n), (cost, scored)| {
-                    (nll + cost, n + scored)
-                });
-                (nll / n as f64).exp()
-            }),
+            generative_perplexity: perplexity(&costs, seed),
+            own_tokens_perplexity: own_costs.map(|costs| perplexity(&costs, seed)),
             unigram_entropy: Estimate::of_mean(&entropies, seed),
             repetition: repetition.collect(),
             distinct: distinct
                 .map(|share| share.is_finite().then_some(share))
                 .to_vec(),
             mean_length: Estimate::of_mean(&lengths, seed),
+            mauve: None,
             n_samples: samples.len(),
             n_scored,
             network_evaluations: sum(|s| s.network_evaluations as f64) / samples.len() as f64,
@@ -85,47 +89,96 @@ impl GenerativeReport {
         })
     }
 
-    /// Head of the table that [`Self::markdown_row`] makes rows of.
-    pub fn markdown_head(first: &str) -> String {
-        let columns = [
-            first,
-            "generative perplexity",
-            "unigram entropy (nats)",
-            "distinct-1/2/3",
-            "repetition-2/4",
-            "tokens a sample",
-            "samples",
-            "network evaluations",
-            "sampling (s)",
-            "judging (s)",
-        ];
-        let rule = vec!["---"; columns.len()].join(" | ");
-        format!("| {} |\n| {rule} |", columns.join(" | "))
+    /// A Markdown table with a row for each report, named in a first column under `first`. Perplexity never stands
+    /// there without entropy; a column in which no report has a value is left out.
+    pub fn markdown_table(first: &str, reports: &[(String, &Self)]) -> String {
+        let columns = COLUMNS.iter().filter_map(|(name, cell)| {
+            let cells: Vec<Option<String>> =
+                reports.iter().map(|(_, report)| cell(report)).collect();
+            let has_value = cells.iter().any(Option::is_some);
+            has_value.then_some((*name, cells))
+        });
+        let columns: Vec<(&str, Vec<Option<String>>)> = columns.collect();
+        let line = |first: &str, cells: Vec<&str>| {
+            let cells = [vec![first], cells].concat();
+            format!("| {} |\n", cells.join(" | "))
+        };
+        let mut table = line(first, columns.iter().map(|(name, _)| *name).collect());
+        table += &line("---", vec!["---:"; columns.len()]);
+        for (number, (name, _)) in reports.iter().enumerate() {
+            let cells = columns.iter().map(|(_, cells)| cells[number].as_deref());
+            table += &line(name, cells.map(|cell| cell.unwrap_or("-")).collect());
+        }
+        table
     }
 
-    /// A row of a Markdown table, `first` in its first column.
-    pub fn markdown_row(&self, first: &str) -> String {
-        let share =
-            |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
-        let repetition = |n: usize| share(self.repetition[n - 1].map(|estimate| estimate.value));
-        let distinct: Vec<String> = self.distinct[..3]
-            .iter()
-            .map(|&value| share(value))
-            .collect();
-        let cells = [
-            first.to_owned(),
-            with_error(&self.generative_perplexity, 2),
-            with_error(&self.unigram_entropy, 3),
-            distinct.join(" / "),
-            format!("{} / {}", repetition(2), repetition(4)),
-            format!("{:.1}", self.mean_length.value),
-            self.n_samples.to_string(),
-            format!("{:.0}", self.network_evaluations),
-            format!("{:.1}", self.sampling_seconds),
-            format!("{:.1}", self.judging_seconds),
-        ];
-        format!("| {} |", cells.join(" | "))
+    fn was_drawn(&self) -> bool {
+        self.network_evaluations > 0.0
     }
+}
+
+/// What a report has to say under a heading, if it can.
+type Cell = fn(&GenerativeReport) -> Option<String>;
+
+const COLUMNS: [(&str, Cell); 12] = [
+    ("generative perplexity", |report| {
+        Some(with_error(&report.generative_perplexity, 2))
+    }),
+    ("unigram entropy (nats)", |report| {
+        Some(with_error(&report.unigram_entropy, 3))
+    }),
+    ("perplexity on its own tokens", |report| {
+        let own = report.own_tokens_perplexity.as_ref()?;
+        Some(with_error(own, 2))
+    }),
+    ("MAUVE", |report| {
+        let mauve = report.mauve.as_ref()?;
+        Some(format!("{:.4} ± {:.4}", mauve.value, mauve.deviation))
+    }),
+    ("MAUVE*", |report| {
+        let mauve = report.mauve.as_ref()?;
+        Some(format!("{:.4} ± {:.4}", mauve.star, mauve.star_deviation))
+    }),
+    ("distinct-1/2/3", |report| {
+        Some(shares(report.distinct[..3].iter().copied()))
+    }),
+    ("repetition-2/4", |report| {
+        let of = |n: usize| report.repetition[n - 1].map(|estimate| estimate.value);
+        Some(shares([of(2), of(4)].into_iter()))
+    }),
+    ("tokens a sample", |report| {
+        Some(format!("{:.1}", report.mean_length.value))
+    }),
+    ("samples", |report| Some(report.n_samples.to_string())),
+    ("network evaluations", |report| {
+        let n = report.network_evaluations;
+        report.was_drawn().then(|| format!("{n:.0}"))
+    }),
+    ("sampling (s)", |report| {
+        let seconds = report.sampling_seconds;
+        report.was_drawn().then(|| format!("{seconds:.1}"))
+    }),
+    ("judging (s)", |report| {
+        Some(format!("{:.1}", report.judging_seconds))
+    }),
+];
+
+fn shares(values: impl Iterator<Item = Option<f64>>) -> String {
+    let shown = values.map(|value| match value {
+        Some(value) => format!("{value:.3}"),
+        None => "-".to_owned(),
+    });
+    shown.collect::<Vec<_>>().join(" / ")
+}
+
+/// `exp` of the nats for each token that counts.
+fn perplexity(costs: &[TokenCost], seed: u64) -> Estimate {
+    Estimate::bootstrap(costs, seed, |costs| {
+        let (nll, n) = costs.fold((0.0, 0), |(nll, n), cost| {
+            (nll + cost.nll, n + cost.n_scored)
+        });
+        (nll / n as f64).exp()
+    })
 }
 
 fn with_error(estimate: &Estimate, digits: usize) -> String {
@@ -144,6 +197,7 @@ mod tests {
             number,
             nll,
             n_scored,
+            own_tokens: None,
             n_judge_tokens: n_scored + 1,
             network_evaluations: 4,
             sampling_seconds: 1.0,
@@ -175,16 +229,56 @@ mod tests {
     #[test]
     fn the_table_has_entropy_beside_perplexity() {
         let samples = [sample(0, 2.0, 2, &[1, 2])];
-        let report = GenerativeReport::of(&samples, 1).unwrap();
+        let mut report = GenerativeReport::of(&samples, 1).unwrap();
+        let table = GenerativeReport::markdown_table("steps", &[("x".to_owned(), &report)]);
+        let lines: Vec<&str> = table.lines().collect();
+        assert!(
+            lines[0].starts_with("| steps | generative perplexity | unigram entropy (nats) |"),
+            "{table}"
+        );
         assert_eq!(
-            report.markdown_row("x"),
+            lines[2],
             "| x | 2.72 | 0.693 | 1.000 / 1.000 / - | 0.000 / - | 2.0 | 1 | 4 | 1.0 | 0.5 |"
         );
-        let head = GenerativeReport::markdown_head("steps");
-        let columns = |line: &str| line.matches('|').count();
-        for line in head.lines() {
-            assert_eq!(columns(line), columns(&report.markdown_row("x")));
-        }
+        let without = report.clone();
+        report.mauve = Some(Mauve {
+            value: 0.5,
+            deviation: 0.01,
+            star: 0.6,
+            star_deviation: 0.02,
+            n_samples: 1,
+            n_references: 1,
+            n_clusters: 2,
+            n_components: 1,
+            n_seeds: 5,
+        });
+        let rows = [("a".to_owned(), &report), ("b".to_owned(), &without)];
+        let table = GenerativeReport::markdown_table("steps", &rows);
+        assert!(
+            table.contains("| 0.5000 ± 0.0100 | 0.6000 ± 0.0200 |"),
+            "{table}"
+        );
+        assert!(table.contains("| b | 2.72 | 0.693 | - | - |"), "{table}");
+        let n_columns = |line: &str| line.matches('|').count();
+        assert!(table.lines().all(|line| n_columns(line) == 13), "{table}");
+    }
+
+    #[test]
+    fn own_tokens_have_a_perplexity_if_all_samples_know_theirs() {
+        let mut samples = [sample(0, 2.0, 1, &[1, 1]), sample(1, 1.0, 2, &[1, 2])];
+        samples[0].own_tokens = Some(TokenCost {
+            nll: 6.0,
+            n_scored: 2,
+        });
+        let report = GenerativeReport::of(&samples, 1).unwrap();
+        assert_eq!(report.own_tokens_perplexity, None);
+        samples[1].own_tokens = Some(TokenCost {
+            nll: 3.0,
+            n_scored: 1,
+        });
+        let report = GenerativeReport::of(&samples, 1).unwrap();
+        let own = report.own_tokens_perplexity.unwrap();
+        assert!((own.value - 3f64.exp()).abs() < 1e-9);
     }
 
     #[test]
@@ -192,7 +286,7 @@ mod tests {
         let error = GenerativeReport::of(&[sample(0, 0.0, 0, &[1])], 1).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "all 1 samples are empty; there is nothing to judge"
+            "none of the 1 samples holds a token to judge behind its beginning; all are empty or a single token"
         );
     }
 }

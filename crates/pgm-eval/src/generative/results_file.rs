@@ -165,6 +165,7 @@ mod tests {
             number,
             nll: 0.1 + number as f64,
             n_scored: 3,
+            own_tokens: None,
             n_judge_tokens: 4,
             network_evaluations: 2,
             sampling_seconds: 0.5,

@@ -33,14 +33,31 @@ impl OutputLayer {
         conditioning: Tensor<2>,
         precision: Precision,
     ) -> Tensor<3> {
+        let features = self.features(hidden, conditioning);
+        precision.widen(apply(&self.linear, precision.round(features)))
+    }
+
+    /// What is projected to the vocabulary.
+    ///
+    /// # Shapes
+    /// - hidden and output: `[batch, seq, d_model]`
+    /// - conditioning: `[batch or 1, cond_dim]`
+    pub fn features(&self, hidden: Tensor<3>, conditioning: Tensor<2>) -> Tensor<3> {
         let modulation = apply_to_rows(&self.ada_layer_norm, conditioning).unsqueeze_dim::<3>(1);
         let d_model = hidden.dims()[2];
         let shift = modulation.clone().narrow(2, 0, d_model);
         let scale = modulation.narrow(2, d_model, d_model);
         let shape = hidden.dims();
-        let normed = normalise(&self.norm, hidden)
-            * repeat_modulation(scale, shape).add_scalar(1.0)
-            + repeat_modulation(shift, shape);
-        precision.widen(apply(&self.linear, precision.round(normed)))
+        normalise(&self.norm, hidden) * repeat_modulation(scale, shape).add_scalar(1.0)
+            + repeat_modulation(shift, shape)
+    }
+
+    /// Logits of features.
+    ///
+    /// # Shapes
+    /// - features: `[n, d_model]`
+    /// - output: `[n, vocab_size]`
+    pub fn project(&self, features: Tensor<2>, precision: Precision) -> Tensor<2> {
+        precision.widen(apply_to_rows(&self.linear, precision.round(features)))
     }
 }

@@ -1,0 +1,390 @@
+mod evaluation;
+mod report;
+mod sweep;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use burn::tensor::Device;
+use clap::Args;
+use pgm_eval::{
+    EvalError, Generator, HeldOutSamples, Judge, MauveConfig, ModelSamples, SamplerKind,
+    SamplingSettings, TextSamples,
+};
+use pgm_train::{Checkpoint, CheckpointChoice, LoadedRun};
+use serde_json::{Value, json};
+
+use self::evaluation::{Evaluation, Judging};
+use self::report::Results;
+use self::sweep::{Sweep, SweptSettings};
+use super::run_args::RunArgs;
+use super::run_start::provenance;
+use super::sample_drawing::DrawingArgs;
+use crate::device::{self, Backend};
+use crate::interrupt;
+
+const AFTER_HELP: &str = "\
+Examples:
+  pgm eval-genppl --judge models/gpt2-large --run runs/owt --n 1024 --steps 128 --mauve --markdown report.md
+  pgm eval-genppl --judge smollm2.gguf --sweep steps=8,16,32,64,128 --plots sweep
+  pgm eval-genppl --judge smollm2.gguf --sweep temperature=0.7,0.8,0.9,1,top-p=0.9,1 --plots frontier
+  pgm eval-genppl --judge smollm2.gguf --run runs/student --every-checkpoint --sweep steps=4,8,16,32,64 --plots rounds
+  pgm eval-genppl --judge models/gpt2 --samples texts.jsonl
+
+A judge is a folder with `config.json`, `model.safetensors` and `tokenizer.json` of GPT-2 or a Llama, or a `.gguf`
+file of a Llama. Samples and results are written down batch by batch; the same command goes on where it was stopped,
+and with a larger --n it judges only the new ones.";
+
+/// How likely a judge finds text that a model draws, and how varied that text is
+///
+/// Generative perplexity as in the papers of MDLM and PGM: text is drawn to the end of the sequence, tokenised anew
+/// for the judge and cut to --max-length; all tokens behind BOS count, and EOS once. Repetitive text has a low one, so
+/// that entropy and repetition stand beside it, always. Standard errors are over samples, by the bootstrap.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct EvalGenpplArgs {
+    /// Folder or `.gguf` file of the judge
+    #[arg(long, value_name = "PATH")]
+    judge: PathBuf,
+    #[command(flatten)]
+    model: RunArgs,
+    /// Judge the texts of a file instead: an object with `text` in each line (`.jsonl`), or a text in each line
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["sweep", "RunArgs", "DrawingArgs"])]
+    samples: Option<PathBuf>,
+    /// Samples to draw and judge; published figures are of 1024 [default: 64, or all of --samples]
+    #[arg(long)]
+    n: Option<usize>,
+    #[command(flatten)]
+    drawing: DrawingArgs,
+    /// One evaluation for each value of steps, temperature, top-p or top-k, or for each combination of values; curves
+    /// run along the first one
+    #[arg(long, value_name = "NAME=X,X,...[,NAME=X,...]")]
+    sweep: Option<Sweep>,
+    /// Evaluate every checkpoint of the run; after a distillation, the teacher and the student of each round
+    #[arg(long, conflicts_with_all = ["samples", "checkpoint", "weights"])]
+    every_checkpoint: bool,
+    /// Compare with the held-out text of the run, too: MAUVE, from the judge's hidden states, and a row of the table
+    #[arg(long)]
+    mauve: bool,
+    /// The texts that MAUVE compares with, in the forms of --samples, instead of the run's held-out text
+    #[arg(long, value_name = "FILE", requires = "mauve")]
+    references: Option<PathBuf>,
+    /// Draw SVG pictures into a folder: perplexity and entropy over steps, perplexity over entropy, and over seconds
+    #[arg(long, value_name = "DIR")]
+    plots: Option<PathBuf>,
+    /// Judge's tokens read of each text [default: tokens of a sample; for --samples 1024 or what the judge reads]
+    #[arg(long, value_name = "TOKENS")]
+    max_length: Option<usize>,
+    /// Seed of all draws, and of the bootstrap
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Sequences drawn and judged at once
+    #[arg(long, default_value_t = 8)]
+    batch_size: usize,
+    /// Write the results as JSON, too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write a page with the table, all settings and the pictures of --plots, too
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+    /// Folder for samples and what the judge says of each [default: `generative` in the run's folder, or beside --samples]
+    #[arg(long, value_name = "DIR")]
+    results: Option<PathBuf>,
+    /// What to compute on [default: the fastest in this binary]
+    #[arg(long)]
+    backend: Option<Backend>,
+}
+
+/// Default for `--samples`, as in the published figures.
+const MAX_LENGTH: usize = 1024;
+
+/// Clusterings behind a MAUVE.
+const MAUVE_SEEDS: usize = 5;
+
+impl EvalGenpplArgs {
+    pub fn run(self) -> Result<ExitCode> {
+        let is_stopped = |error: &anyhow::Error| {
+            matches!(
+                error.downcast_ref::<EvalError>(),
+                Some(EvalError::Interrupted)
+            )
+        };
+        match self.evaluate() {
+            Err(error) if is_stopped(&error) => {
+                eprintln!("stopped; the same command goes on behind the last batch judged");
+                Ok(ExitCode::from(130))
+            }
+            result => result,
+        }
+    }
+
+    fn evaluate(&self) -> Result<ExitCode> {
+        if self.mauve && self.references.is_none() {
+            let without = [("--samples", &self.samples), ("--weights", &self.model.weights)];
+            if let Some((name, _)) = without.iter().find(|(_, path)| path.is_some()) {
+                bail!(
+                    "{name} comes without held-out text to compare with; name some with --references"
+                );
+            }
+        }
+        let device = device::open(self.backend)?;
+        let judge = Judge::open(&self.judge, &device)?;
+        let interrupter = interrupt::graceful()?;
+        let mut judging = Judging {
+            judge: &judge,
+            batch_size: self.batch_size,
+            max_length: self.max_length.unwrap_or(0),
+            seed: self.seed,
+            with_features: self.mauve,
+            interrupter: &interrupter,
+        };
+        let (evaluations, references) = match &self.samples {
+            Some(path) => {
+                judging.max_length = self
+                    .max_length
+                    .unwrap_or(MAX_LENGTH.min(judge.context_length()));
+                let evaluation = self.judge_file(&judging, path)?;
+                let n = evaluation.report.n_samples;
+                (vec![evaluation], self.judge_references(&judging, None, n)?)
+            }
+            None => self.judge_model(&mut judging, &device)?,
+        };
+        let max_length = judging.max_length;
+        let mut results = Results {
+            judge: &judge,
+            evaluations,
+            references,
+            max_length,
+            seed: self.seed,
+            provenance: provenance(&device),
+        };
+        if let Some(references) = &results.references {
+            let config = MauveConfig {
+                n_clusters: None,
+                n_seeds: MAUVE_SEEDS,
+                seed: self.seed,
+            };
+            for evaluation in &mut results.evaluations {
+                let mauve = config.compare(&evaluation.features, &references.features)?;
+                evaluation.report.mauve = Some(mauve);
+            }
+        }
+        print!("{}", results.text());
+        let pictures = match &self.plots {
+            Some(folder) => {
+                std::fs::create_dir_all(folder)
+                    .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
+                results.draw(folder)?
+            }
+            None => Vec::new(),
+        };
+        if let Some(path) = &self.markdown {
+            pgm_data::write_file(path, results.markdown(path, &pictures).as_bytes())?;
+        }
+        if let Some(path) = &self.json {
+            let text = serde_json::to_string_pretty(&results.json())?;
+            pgm_data::write_file(path, text.as_bytes())?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn judge_file(&self, judging: &Judging, path: &Path) -> Result<Evaluation> {
+        let mut source = TextSamples::read(path)?;
+        let available = source.len();
+        let n_samples = self.n.unwrap_or(available);
+        if n_samples > available {
+            bail!(
+                "--n is {n_samples}, `{}` holds {available} samples",
+                path.display()
+            );
+        }
+        let settings = file_settings(path, &source);
+        let name = format!("`{}`", path.display());
+        judging.evaluate(name, &mut source, settings, n_samples, &self.folder())
+    }
+
+    /// What each checkpoint draws with each of the settings, and the text to compare with.
+    fn judge_model(
+        &self,
+        judging: &mut Judging,
+        device: &Device,
+    ) -> Result<(Vec<Evaluation>, Option<Evaluation>)> {
+        let choices = match self.every_checkpoint {
+            true => Checkpoint::list(&self.model.folder().checkpoints())?
+                .into_iter()
+                .map(|checkpoint| CheckpointChoice::Step(checkpoint.step))
+                .collect(),
+            false => vec![self.model.checkpoint],
+        };
+        let mut evaluations = Vec::new();
+        let mut references = None;
+        for checkpoint in choices {
+            let mut model = self.model.clone();
+            model.checkpoint = checkpoint;
+            let run = model.load(device)?;
+            judging.max_length = self.max_length.unwrap_or(run.config.data.seq_len);
+            if references.is_none() {
+                references = self.judge_references(judging, Some(&run), self.n_draws())?;
+            }
+            let base = self.drawing.settings(&run.config.sampling);
+            let all = match &self.sweep {
+                Some(sweep) => sweep.settings(&base),
+                None => vec![SweptSettings {
+                    settings: base,
+                    curve: Vec::new(),
+                    name: Vec::new(),
+                }],
+            };
+            for swept in all {
+                evaluations.push(self.judge_draws(judging, &run, swept, device)?);
+            }
+        }
+        Ok((evaluations, references))
+    }
+
+    fn judge_draws(
+        &self,
+        judging: &Judging,
+        run: &LoadedRun,
+        swept: SweptSettings,
+        device: &Device,
+    ) -> Result<Evaluation> {
+        swept.settings.check()?;
+        let generator = Generator {
+            settings: swept.settings,
+            batch_size: self.batch_size,
+            seed: self.seed,
+            mask_token: run.mask_token as u32,
+            eos_token: None,
+        };
+        let seq_len = run.config.data.seq_len;
+        let sampler = generator.settings.sampler;
+        let sampler = sampler.unwrap_or(SamplerKind::for_model(&run.network)[0]);
+        let settings = json!({
+            "run": self.model.source().display().to_string(),
+            "checkpoint_step": run.step,
+            "raw_weights": self.model.raw_weights,
+            "config": run.config,
+            "sampler": sampler.name(),
+            "sampling": generator.settings,
+            "seq_len": seq_len,
+        });
+        let mut source = ModelSamples {
+            generator: &generator,
+            model: &run.network,
+            tokenizer: &run.tokenizer,
+            seq_len,
+            device,
+        };
+        let checkpoint = format!("checkpoint {}", run.step);
+        let n_steps = generator.settings.n_steps;
+        let mut name = vec![sampler.name().to_owned()];
+        if !self.sweep.as_ref().is_some_and(Sweep::has_steps) {
+            name.push(format!("steps {n_steps}"));
+        }
+        name.extend(swept.name);
+        let mut curve = swept.curve;
+        if self.every_checkpoint {
+            name.insert(0, checkpoint.clone());
+            curve.insert(0, checkpoint);
+        }
+        let n_draws = self.n_draws();
+        let name = name.join(", ");
+        let folder = self.folder();
+        let evaluation = judging.evaluate(name, &mut source, settings, n_draws, &folder)?;
+        Ok(Evaluation {
+            curve: curve.join(", "),
+            n_steps,
+            drawing: Some(drawing(run, sampler, &generator.settings)),
+            ..evaluation
+        })
+    }
+
+    /// As many texts as are to be compared with them, or as there are.
+    fn judge_references(
+        &self,
+        judging: &Judging,
+        run: Option<&LoadedRun>,
+        n_wanted: usize,
+    ) -> Result<Option<Evaluation>> {
+        if !self.mauve {
+            return Ok(None);
+        }
+        let folder = self.folder();
+        let enough = |available: usize| {
+            if available < n_wanted {
+                tracing::warn!(
+                    available,
+                    n_wanted,
+                    "there are fewer texts to compare with; MAUVE falls with their number"
+                );
+            }
+            available.min(n_wanted)
+        };
+        let evaluation = match (&self.references, run) {
+            (Some(path), _) => {
+                let mut source = TextSamples::read(path)?;
+                let settings = file_settings(path, &source);
+                let n = enough(source.len());
+                let name = format!("references `{}`", path.display());
+                judging.evaluate(name, &mut source, settings, n, &folder)?
+            }
+            (None, Some(run)) => {
+                let rows = self.model.folder().validation_set(&run.config)?;
+                let mut source = HeldOutSamples::new(&rows, &run.tokenizer, self.seed)?;
+                let settings = json!({
+                    "held_out_text_of": self.model.run.display().to_string(),
+                    "data": run.config.data,
+                });
+                let n = enough(source.len());
+                let name = "held-out text".to_owned();
+                judging.evaluate(name, &mut source, settings, n, &folder)?
+            }
+            (None, None) => unreachable!("samples of a file have references"),
+        };
+        Ok(Some(evaluation))
+    }
+
+    /// Samples that a model draws.
+    fn n_draws(&self) -> usize {
+        self.n.unwrap_or(64)
+    }
+
+    /// Where samples and scores go.
+    fn folder(&self) -> PathBuf {
+        let beside = match &self.samples {
+            Some(path) => path.parent().unwrap_or(Path::new("")),
+            None => self.model.output_folder(),
+        };
+        let folder = self.results.clone();
+        folder.unwrap_or_else(|| beside.join("generative"))
+    }
+}
+
+fn file_settings(path: &Path, source: &TextSamples) -> Value {
+    json!({
+        "samples": path.display().to_string(),
+        "sha256": source.fingerprint(),
+    })
+}
+
+/// What drew a text, in words.
+fn drawing(run: &LoadedRun, sampler: SamplerKind, settings: &SamplingSettings) -> String {
+    let objective = run.config.objective.kind.name();
+    let precision = run.config.model.precision.name();
+    let mut words = format!(
+        "{objective} `{}` at step {}, network in {precision}, sampler {}, temperature {}",
+        run.config.name,
+        run.step,
+        sampler.name(),
+        settings.temperature
+    );
+    if let Some(top_k) = settings.top_k {
+        words += &format!(", top-k {top_k}");
+    }
+    if let Some(top_p) = settings.top_p {
+        words += &format!(", top-p {top_p}");
+    }
+    format!("{words}; tokens drawn {}", sampler.draw())
+}

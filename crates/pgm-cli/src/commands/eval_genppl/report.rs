@@ -1,0 +1,134 @@
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use pgm_eval::{GenerativeReport, Judge, Mauve, PlotCurve, PlotPoint, draw_plots};
+use pgm_train::Provenance;
+use serde_json::{Value, json};
+
+use super::evaluation::Evaluation;
+
+/// All evaluations of a call, and what they have in common.
+pub struct Results<'a> {
+    /// The judge.
+    pub judge: &'a Judge,
+    /// Of models or files, in the order of the table.
+    pub evaluations: Vec<Evaluation>,
+    /// Of the text that MAUVE compares with.
+    pub references: Option<Evaluation>,
+    /// Judge's tokens read of each text.
+    pub max_length: usize,
+    /// Of draws and bootstrap.
+    pub seed: u64,
+    /// Which program computed it, and on what.
+    pub provenance: Provenance,
+}
+
+/// How the perplexity is computed.
+const METHOD: &str = "\
+Generative perplexity is `exp(sum of nats / number of tokens)` over all texts together: each text, BOS and EOS spelled out, is \
+tokenised anew for the judge and cut; all tokens behind the first count, EOS once. Entropy is that of the token frequencies \
+within a text (the model's own tokens), in nats, the mean over texts: text that repeats itself is likely, so that neither number \
+says much without the other. ± is the standard error over texts, by the bootstrap; of MAUVE, the deviation over clusterings.";
+
+impl Results<'_> {
+    /// The table, and below it what one has to know to read it.
+    pub fn text(&self) -> String {
+        let notes: Vec<String> = self.notes().map(|note| format!("- {note}\n")).collect();
+        format!("{}\n{}", self.table(), notes.concat())
+    }
+
+    /// A page with the table, the pictures and all settings. Pictures are named from the folder of `path`.
+    pub fn markdown(&self, path: &Path, pictures: &[PathBuf]) -> String {
+        let pictures = pictures.iter().map(|picture| {
+            let folder = path.parent().unwrap_or(Path::new(""));
+            let name = picture.strip_prefix(folder).unwrap_or(picture);
+            let title = picture.file_stem().unwrap_or_default().to_string_lossy();
+            format!("![{title}]({})\n", name.display())
+        });
+        let pictures: Vec<String> = pictures.collect();
+        let settings = self.evaluations.iter().chain(&self.references);
+        let settings = settings.map(|evaluation| {
+            let settings = serde_json::to_string_pretty(&evaluation.settings);
+            let settings = settings.expect("settings have a JSON form");
+            format!("\n{}:\n\n```json\n{settings}\n```\n", evaluation.name)
+        });
+        format!(
+            "# Generative perplexity\n\n{}\n{METHOD}\n\n{}\n## Settings\n{}",
+            self.text(),
+            pictures.concat(),
+            settings.collect::<String>()
+        )
+    }
+
+    pub fn json(&self) -> Value {
+        let evaluations: Vec<Value> = self.evaluations.iter().map(Evaluation::json).collect();
+        json!({
+            "judge": self.judge.name(),
+            "seed": self.seed,
+            "provenance": self.provenance,
+            "evaluations": evaluations,
+            "held_out": self.references.as_ref().map(Evaluation::json),
+        })
+    }
+
+    /// Pictures in a folder; their paths.
+    pub fn draw(&self, folder: &Path) -> Result<Vec<PathBuf>> {
+        if self.evaluations.len() < 2 {
+            bail!("one evaluation makes no picture; --plots wants --sweep or --every-checkpoint");
+        }
+        let curves = self.evaluations.chunk_by(|a, b| a.curve == b.curve);
+        let curves = curves.map(|evaluations| PlotCurve {
+            name: evaluations[0].curve.clone(),
+            points: evaluations
+                .iter()
+                .map(|evaluation| PlotPoint {
+                    n_steps: evaluation.n_steps,
+                    report: &evaluation.report,
+                })
+                .collect(),
+        });
+        Ok(draw_plots(&curves.collect::<Vec<_>>(), folder)?)
+    }
+
+    fn table(&self) -> String {
+        let evaluations = self.evaluations.iter().chain(&self.references);
+        let rows = evaluations.map(|evaluation| (evaluation.name.clone(), &evaluation.report));
+        GenerativeReport::markdown_table("texts", &rows.collect::<Vec<_>>())
+    }
+
+    fn notes(&self) -> impl Iterator<Item = String> {
+        let first = &self.evaluations[0];
+        let judge = format!(
+            "Judge {} in float32, at most {} of its tokens a text; {} tokens counted in the first row.",
+            self.judge.name(),
+            self.max_length,
+            first.report.n_scored
+        );
+        let drawing = first.drawing.as_ref().map(|drawing| {
+            format!("Texts drawn by {drawing}, seed {}.", self.seed)
+        });
+        let own_tokens = (first.drawing.is_some() && first.report.own_tokens_perplexity.is_none())
+            .then(|| {
+                "Perplexity on the model's own tokens is not defined: the judge has another vocabulary."
+                    .to_owned()
+            });
+        let mauve = |mauve: &Mauve| {
+            format!(
+                "MAUVE of {} against {} texts: last hidden state of the judge, {} principal components, {} clusters, {} seeds; \
+                 MAUVE* with smoothed frequencies. It compares only between equal numbers of texts.",
+                mauve.n_samples, mauve.n_references, mauve.n_components, mauve.n_clusters, mauve.n_seeds
+            )
+        };
+        let mauve = first.report.mauve.as_ref().map(mauve);
+        let Provenance {
+            version,
+            commit,
+            device,
+            ..
+        } = &self.provenance;
+        let program = format!("pgm {version} ({commit}) on {device}.");
+        [Some(judge), drawing, own_tokens, mauve, Some(program)]
+            .into_iter()
+            .flatten()
+    }
+}
