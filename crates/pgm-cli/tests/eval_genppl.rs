@@ -134,6 +134,15 @@ fn what_cannot_be_judged_is_named() {
     std::fs::write(folder.path().join("empty.txt"), "\n").unwrap();
     let error = refused(&["--judge", "judge", "--samples", "empty.txt"]);
     assert!(error.contains("`empty.txt`: it holds no sample"), "{error}");
+    let error = refused(&[&COMMON[..], &["--mauve"]].concat());
+    assert!(
+        error.contains("--samples comes without held-out text") && error.contains("--references"),
+        "{error}"
+    );
+    let error = refused(&[&COMMON[..], &["--plots", "plots"]].concat());
+    assert!(error.contains("one evaluation makes no picture"), "{error}");
+    let error = refused(&[&COMMON[..], &["--temperature", "0.5"]].concat());
+    assert!(error.contains("cannot be used with"), "{error}");
     std::fs::remove_file(folder.path().join("judge/tokenizer.json")).unwrap();
     let error = refused(&COMMON);
     assert!(
@@ -193,22 +202,56 @@ fn a_model_is_judged_at_each_number_of_steps_and_on_other_text() {
         "--sweep",
         "steps=2,8",
     ];
-    let table = succeeds(&[&sweep[..], &["--plot", "sweep.svg", "--batch-size", "2"]].concat());
+    let plots = ["--plots", "plots", "--batch-size", "2"];
+    let table = succeeds(&[&sweep[..], &plots].concat());
     assert!(
-        table.contains("| uniform, 2 steps |") && table.contains("| uniform, 8 steps |"),
+        table.contains("| uniform, steps 2 |") && table.contains("| uniform, steps 8 |"),
         "{table}"
     );
-    assert!(
-        std::fs::read_to_string(path("sweep.svg"))
-            .unwrap()
-            .contains("sampling steps")
-    );
+    assert!(table.contains("tokens drawn by inverting the distribution function in float64"));
+    for (picture, axis) in [
+        ("steps", "sampling steps"),
+        ("frontier", "unigram entropy"),
+        ("seconds", "seconds to draw a sample"),
+    ] {
+        let svg = std::fs::read_to_string(path(&format!("plots/{picture}.svg"))).unwrap();
+        assert!(svg.contains(axis), "{picture}");
+    }
     // Each number of steps has results of its own, which are found again.
     assert_eq!(
         std::fs::read_dir(path("tiny/generative")).unwrap().count(),
         2
     );
     assert_eq!(succeeds(&sweep), table);
+
+    // With MAUVE, all combinations, and a page.
+    let report = [
+        "eval-genppl",
+        "--judge",
+        "judge",
+        "--run",
+        "tiny",
+        "--n",
+        "12",
+        "--sweep",
+        "temperature=0.5,1,top-p=0.9,1",
+        "--mauve",
+        "--markdown",
+        "report.md",
+        "--plots",
+        "plots",
+    ];
+    let table = succeeds(&report);
+    assert_eq!(table.matches("| uniform, steps 4, temperature").count(), 4);
+    assert!(
+        table.contains("| held-out text |") && table.contains("| MAUVE | MAUVE* |"),
+        "{table}"
+    );
+    let page = std::fs::read_to_string(path("report.md")).unwrap();
+    assert!(page.contains(&table) && page.contains("![frontier](plots/frontier.svg)"));
+    assert!(page.contains("\"temperature\": 0.5"));
+    let svg = std::fs::read_to_string(path("plots/frontier.svg")).unwrap();
+    assert!(svg.contains("top-p 0.9") && svg.contains("top-p 1"));
 
     let perplexity = |args: &[&str]| {
         let all = [

@@ -1,11 +1,14 @@
 use burn::tensor::Device;
 use burn_train::Interrupter;
+use pgm_data::prepare;
+use pgm_model::weights::WeightsFile;
 use pgm_train::{
-    Checkpoint, CheckpointChoice, ExperimentConfig, LoadedRun, Outcome, Provenance, RunFolder,
-    TrainError, Trainer, TrainingObserver, TrainingState, parse_toml, vocabulary,
+    Checkpoint, CheckpointChoice, DataSection, ExperimentConfig, LoadedRun, Outcome, Provenance,
+    RunFolder, TrainError, Trainer, TrainingEvent, TrainingObserver, TrainingState, parse_toml,
+    vocabulary,
 };
 
-use crate::{DistillConfig, DistillationMethod};
+use crate::{DistillConfig, DistillationMethod, TeacherSource};
 
 /// Runs a distillation in a folder, from wherever it was stopped.
 pub struct Distiller<'a> {
@@ -48,11 +51,12 @@ impl<'a> Distiller<'a> {
     /// # Errors
     /// When there is no such teacher, the folder holds another run, a file cannot be read or written, or the loss or a
     /// gradient is not finite; the last checkpoint stays intact.
-    pub fn run(self) -> Result<Outcome, TrainError> {
+    pub fn run(mut self) -> Result<Outcome, TrainError> {
         self.config.validate()?;
+        let is_started = self.folder.config()?.is_some();
         let (experiment, student) = match self.folder.latest_checkpoint()? {
-            Some(_) => self.resume()?,
-            None => self.start()?,
+            Some(_) if is_started => self.resume()?,
+            _ => self.start()?,
         };
         let (_, mask_token) = vocabulary(&student.tokenizer);
         let method = DistillationMethod::new(self.config, self.folder.clone(), mask_token);
@@ -69,15 +73,9 @@ impl<'a> Distiller<'a> {
     }
 
     /// Makes the teacher the run's checkpoint of step 0.
-    fn start(&self) -> Result<(ExperimentConfig, LoadedRun), TrainError> {
-        let teacher_folder = RunFolder::new(&self.config.teacher.run);
-        let teacher = teacher_folder.load(
-            self.config.teacher_checkpoint()?,
-            self.config.teacher.weights.into(),
-            &self.device,
-        )?;
-        let experiment = self.config.experiment(&teacher.config, &teacher_folder)?;
-        self.folder.copy_data_of(&teacher_folder)?;
+    fn start(&mut self) -> Result<(ExperimentConfig, LoadedRun), TrainError> {
+        let (teacher, data) = self.open_teacher()?;
+        let experiment = self.config.experiment(&teacher.config, data)?;
         let mut written = self.config.clone();
         written.teacher.checkpoint = teacher.step.to_string();
         let text = written.to_toml();
@@ -88,6 +86,45 @@ impl<'a> Distiller<'a> {
         state.restart_with(teacher.network.clone(), &experiment, device);
         Checkpoint::save(&self.folder.checkpoints(), &state)?;
         Ok((experiment, teacher))
+    }
+
+    /// The teacher and its text, which the folder is told of.
+    fn open_teacher(&mut self) -> Result<(LoadedRun, DataSection), TrainError> {
+        let section = &self.config.teacher;
+        let weights = section.weights.into();
+        match (section.source()?, self.config.data.clone()) {
+            (TeacherSource::Run(root), _) => {
+                let folder = RunFolder::new(root);
+                let checkpoint = self.config.teacher_checkpoint()?;
+                let teacher = folder.load(checkpoint, weights, &self.device)?;
+                self.folder.copy_data_of(&folder)?;
+                let mut data = teacher.config.data.clone();
+                data.folder = Some(folder.data(&teacher.config));
+                Ok((teacher, data))
+            }
+            (TeacherSource::Weights(path), Some(data)) => {
+                let file = WeightsFile::open(path, weights)?;
+                let prepared_in = data.folder.clone();
+                let prepared_in = prepared_in.unwrap_or_else(|| self.folder.root().join("data"));
+                let observer = &mut *self.observer;
+                let prepared = prepare(&data.prepare_config(prepared_in), &mut |event| {
+                    observer.on_event(TrainingEvent::Preparing(event));
+                })?;
+                let teacher = LoadedRun::from_weights(
+                    path,
+                    &file,
+                    prepared.tokenizer().clone(),
+                    data.seq_len,
+                    section.n_heads,
+                    &self.device,
+                )?;
+                self.folder.save_data(&prepared)?;
+                Ok((teacher, data))
+            }
+            (TeacherSource::Weights(_), None) => {
+                unreachable!("the configuration was validated")
+            }
+        }
     }
 
     /// Checks that the run in the folder is this one.
@@ -111,6 +148,9 @@ impl<'a> Distiller<'a> {
         if wanted.teacher != found.teacher {
             return Err(differs("teacher"));
         }
+        if wanted.data != found.data {
+            return Err(differs("data"));
+        }
         let mut section = wanted.distillation.clone();
         section.n_rounds = found.distillation.n_rounds;
         if section != found.distillation {
@@ -121,7 +161,8 @@ impl<'a> Distiller<'a> {
             pgm_train::WeightsChoice::Raw,
             &self.device,
         )?;
-        let experiment = self.config.experiment(&run.config, &self.folder)?;
+        let data = run.config.data.clone();
+        let experiment = self.config.experiment(&run.config, data)?;
         pgm_data::write_file(&self.folder.distillation(), wanted.to_toml().as_bytes())?;
         Ok((experiment, run))
     }

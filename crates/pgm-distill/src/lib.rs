@@ -28,7 +28,7 @@ mod update;
 
 pub use config::{
     Directions, DistillConfig, DistillTrainingSection, DistillationSection, OptimizerAtRound,
-    TeacherSection, TeacherWeights,
+    TeacherSection, TeacherSource, TeacherWeights,
 };
 pub use distiller::Distiller;
 pub use divergence::{Divergence, Normalisation};

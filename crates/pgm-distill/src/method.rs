@@ -4,7 +4,7 @@ use discrete_diffusion::distillation::Rollout;
 use pgm_data::TokenBatch;
 use pgm_model::LanguageModel;
 use pgm_train::{
-    CheckpointChoice, ExperimentConfig, RunFolder, StepReport, TrainError, TrainingMethod,
+    CheckpointChoice, ExperimentConfig, Round, RunFolder, StepReport, TrainError, TrainingMethod,
     TrainingState,
 };
 
@@ -107,5 +107,19 @@ impl TrainingMethod for DistillationMethod {
 
     fn keeps_checkpoint(&self, step: usize) -> bool {
         step.is_multiple_of(self.schedule.steps_per_round)
+    }
+
+    fn round_ending_at(&self, step: usize) -> Option<Round> {
+        if step == 0 || !self.keeps_checkpoint(step) {
+            return None;
+        }
+        let round = self.schedule.round_of(step - 1);
+        let teacher_sampling_steps = self.schedule.sampling_steps(round);
+        Some(Round {
+            round: round + 1,
+            first_step: self.schedule.start_of(round),
+            teacher_sampling_steps,
+            student_sampling_steps: teacher_sampling_steps / self.schedule.teacher_steps,
+        })
     }
 }

@@ -59,7 +59,9 @@ impl<T: Predictor> StudentLoss<T> {
             let StepTargets { places, logits } = targets;
             let features = values.clone().select(0, indices(&places, device));
             let features = features.autodiff().require_grad();
-            let weights = places.iter().map(|&place| f32::from(u8::from(counts[place])));
+            let weights = places
+                .iter()
+                .map(|&place| f32::from(u8::from(counts[place])));
             let weights: Vec<f32> = weights.collect();
             let weights = Tensor::<1>::from_data(weights.as_slice(), &training_device);
             let divergences = self.divergence.between(

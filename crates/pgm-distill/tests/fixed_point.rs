@@ -4,8 +4,9 @@
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams};
-use burn::tensor::{Device, Distribution, Tensor};
-use discrete_diffusion::distillation::{Rollout, TeacherTimes};
+use burn::tensor::{Device, Distribution, Int, Tensor};
+use discrete_diffusion::TokenSampler;
+use discrete_diffusion::distillation::{HiddenSequence, Rollout, TeacherTimes};
 use discrete_diffusion::samplers::{PartitionPredictor, Predictor};
 use pgm_data::TokenBatch;
 use pgm_distill::{
@@ -54,11 +55,15 @@ impl ModuleMapper for AddNoise {
     }
 }
 
-fn rows(directions: Directions) -> Vec<StudentRow> {
+fn rows(n_sequences: usize, directions: Directions) -> Vec<StudentRow> {
+    let n_tokens = 10 * n_sequences;
     let batch = TokenBatch {
-        tokens: (0..60).map(|i| (i * i + i / 7) % MASK as u32).collect(),
-        valid: vec![true; 60],
-        batch_size: 6,
+        tokens: (0..n_tokens as u32)
+            .map(|i| (i * i + i / 7) % MASK as u32)
+            .collect(),
+        // The last two of each sequence are padding.
+        valid: (0..n_tokens).map(|i| i % 10 < 8).collect(),
+        batch_size: n_sequences,
         seq_len: 10,
     };
     hide(&batch, directions, 2, 0)
@@ -94,6 +99,17 @@ struct Flat {
     values: Vec<f32>,
 }
 
+impl Flat {
+    fn of(gradients: GradientsParams, student: &LanguageModel) -> Vec<f32> {
+        let mut flat = Self {
+            gradients,
+            ..Default::default()
+        };
+        student.visit(&mut flat);
+        flat.values
+    }
+}
+
 impl ModuleVisitor for Flat {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = self.gradients.get::<D>(param.id) {
@@ -118,12 +134,76 @@ fn value(
     let value = loss
         .differentiate(predictor, rows, 1.0, &Device::flex(), &mut add)
         .unwrap();
-    let mut flat = Flat {
-        gradients: accumulated.grads(),
-        ..Default::default()
-    };
-    student.visit(&mut flat);
-    (value.into_scalar::<f32>(), flat.values)
+    (
+        value.into_scalar::<f32>(),
+        Flat::of(accumulated.grads(), student),
+    )
+}
+
+/// The same by one backward pass through all positions at once.
+fn value_at_once(
+    loss: StudentLoss<NetworkPredictor>,
+    rows: &[StudentRow],
+    student: &LanguageModel,
+    predictor: &impl Predictor,
+) -> (f32, Vec<f32>) {
+    let device = Device::flex();
+    let sequences: Vec<HiddenSequence> = rows.iter().map(|row| row.sequence.clone()).collect();
+    let known: Vec<&[Option<u32>]> = sequences.iter().map(|row| &row.tokens[..]).collect();
+    let hidden: Vec<Vec<usize>> = sequences.iter().map(HiddenSequence::hidden).collect();
+    let tokens = TokenSampler::new(1.0).unwrap().excluding(MASK);
+    let mut targets = Vec::new();
+    let mut order = Vec::new();
+    loss.rollout
+        .visit_targets(&loss.teacher, &sequences, tokens, 2, &device, &mut |part| {
+            order.extend(part.places.into_iter().map(|place| place as i64));
+            targets.push(part.logits);
+            Ok(())
+        })
+        .unwrap();
+    assert!(targets.len() > 2, "several pieces");
+    let counts: Vec<f32> = rows
+        .iter()
+        .flat_map(|row| row.counts.iter().map(|&counts| f32::from(u8::from(counts))))
+        .collect();
+    let training_device = device.autodiff();
+    let weights: Vec<f32> = order.iter().map(|&place| counts[place as usize]).collect();
+    let weights = Tensor::<1>::from_data(weights.as_slice(), &training_device);
+    let order = Tensor::<1, Int>::from_data(order.as_slice(), &training_device);
+    let logits = predictor.logits(&known, &hidden, &training_device).unwrap();
+    let divergences = loss.divergence.between(
+        logits.select(0, order),
+        Tensor::cat(targets, 0).autodiff(),
+        loss.normalisation,
+        MASK,
+    );
+    let sum = (divergences * weights).sum();
+    let gradients = GradientsParams::from_grads(sum.backward(), student);
+    (
+        sum.inner().into_scalar::<f32>(),
+        Flat::of(gradients, student),
+    )
+}
+
+#[test]
+fn pieces_add_up_to_the_gradient_of_the_whole() {
+    for is_partition in [true, false] {
+        let teacher = network(is_partition);
+        let student = teacher.clone().fork(&Device::flex().autodiff()).train();
+        let predictor = NetworkPredictor {
+            network: &student,
+            mask_token: MASK,
+        };
+        let rows = rows(200, Directions::Both);
+        let two = loss_of(&teacher, 0.3, Divergence::KlBackward);
+        let (loss, gradient) = value(two, &rows, &student, &predictor);
+        let (expected_loss, expected) = value_at_once(two, &rows, &student, &predictor);
+        assert!((loss / expected_loss - 1.0).abs() < 1e-4);
+        let largest = largest(&expected);
+        for (a, b) in gradient.iter().zip(expected) {
+            assert!((a - b).abs() < 1e-4 * largest, "{a} and {b}");
+        }
+    }
 }
 
 fn largest(gradient: &[f32]) -> f32 {
@@ -140,7 +220,7 @@ fn a_student_equal_to_a_one_step_teacher_stays_where_it_is() {
             mask_token: MASK,
         };
         for directions in [Directions::Hidden, Directions::Both] {
-            let rows = rows(directions);
+            let rows = rows(6, directions);
             for divergence in [
                 Divergence::KlBackward,
                 Divergence::KlForward,
@@ -172,7 +252,7 @@ fn known_tokens_alone_give_the_gradient_of_the_training_pass() {
     let LanguageModel::Partition(denoiser) = &student else {
         panic!("a partition network");
     };
-    let rows = rows(Directions::Both);
+    let rows = rows(6, Directions::Both);
     let short = NetworkPredictor {
         network: &student,
         mask_token: MASK,

@@ -8,9 +8,10 @@ use std::path::Path;
 use burn::tensor::Device;
 use burn_train::Interrupter;
 use pgm_distill::{DistillConfig, Distiller};
+use pgm_model::weights::{self, WeightsFormat};
 use pgm_train::{
-    Checkpoint, ExperimentConfig, MetricRecord, MetricsLog, Outcome, RunFolder, TrainError,
-    Trainer, TrainingEvent, TrainingObserver,
+    Checkpoint, CheckpointChoice, ExperimentConfig, MetricRecord, MetricsLog, Outcome, RunFolder,
+    TrainError, Trainer, TrainingEvent, TrainingObserver, WeightsChoice,
 };
 
 /// Stops the run after a step, as Ctrl-C does.
@@ -73,9 +74,20 @@ fn train_teacher(root: &Path, objective: &str) -> RunFolder {
     folder
 }
 
-/// Two rounds of four steps.
+/// From a run.
 fn distill(
     teacher: &RunFolder,
+    student: &RunFolder,
+    overrides: &[&str],
+    stop_after: usize,
+) -> Result<Outcome, TrainError> {
+    let teacher = format!("run = '{}'\nweights = 'average'", teacher.root().display());
+    distill_from(&teacher, student, overrides, stop_after)
+}
+
+/// Two rounds of four steps.
+fn distill_from(
+    teacher: &str,
     student: &RunFolder,
     overrides: &[&str],
     stop_after: usize,
@@ -83,12 +95,11 @@ fn distill(
     let overrides: Vec<String> = overrides.iter().map(|s| s.to_string()).collect();
     let config = DistillConfig::from_toml(
         &format!(
-            "name = 'student'\nseed = 4\n[teacher]\nrun = '{}'\nweights = 'average'\n\
+            "name = 'student'\nseed = 4\n[teacher]\n{teacher}\n\
              [distillation]\nsteps_per_round = 4\nn_rounds = 2\nfirst_sampling_steps = 16\nmin_sampling_steps = 2\n\
              [optimizer]\nlearning_rate = 1e-2\nwarmup_steps = 2\n\
              [training]\nbatch_size = 4\nmicro_batch_size = 2\nlog_every = 1\ncheckpoint_every = 3\n\
              keep_checkpoints = 1\n[evaluation]\nn_sequences = 8\nn_samples_at_end = 1\n[sampling]\nn_steps = 4\n",
-            teacher.root().display()
         ),
         &overrides,
     )?;
@@ -108,9 +119,25 @@ fn losses(folder: &RunFolder) -> Vec<(usize, f64)> {
     let records = MetricsLog::read(&folder.metrics()).unwrap();
     let losses = records.iter().filter_map(|record| match record {
         MetricRecord::Train { step, loss, .. } => Some((*step, *loss)),
-        MetricRecord::Validation { .. } => None,
+        _ => None,
     });
     losses.collect()
+}
+
+/// Number, sampling steps of teacher and student, last step and loss of each round.
+fn rounds(folder: &RunFolder) -> Vec<(usize, usize, usize, usize, f64)> {
+    let records = MetricsLog::read(&folder.metrics()).unwrap();
+    let rounds = records.iter().filter_map(|record| match record {
+        MetricRecord::Round { step, round, loss } => Some((
+            round.round,
+            round.teacher_sampling_steps,
+            round.student_sampling_steps,
+            *step,
+            *loss,
+        )),
+        _ => None,
+    });
+    rounds.collect()
 }
 
 fn steps(folder: &RunFolder) -> Vec<usize> {
@@ -126,6 +153,7 @@ fn steps(folder: &RunFolder) -> Vec<usize> {
 fn distillations_go_on_and_other_runs_are_refused() {
     a_stopped_distillation_goes_on_as_if_it_had_not_stopped();
     a_run_that_is_no_distillation_is_not_gone_on_with();
+    a_file_with_weights_teaches_what_its_run_does();
 }
 
 fn a_stopped_distillation_goes_on_as_if_it_had_not_stopped() {
@@ -160,6 +188,19 @@ fn a_stopped_distillation_goes_on_as_if_it_had_not_stopped() {
         assert!(losses(&whole).iter().all(|(_, loss)| *loss > 0.0));
         // The teacher and the student of each round stay; 6 was a checkpoint, too.
         assert_eq!(steps(&whole), [0, 4, 8]);
+        let mean = |steps: std::ops::Range<usize>| {
+            let losses = &losses(&whole)[steps];
+            losses.iter().map(|(_, loss)| loss).sum::<f64>() / losses.len() as f64
+        };
+        let expected = [(1, 16, 8, 4, mean(0..4)), (2, 8, 4, 8, mean(4..8))];
+        for (found, expected) in rounds(&whole).into_iter().zip(expected) {
+            assert_eq!(
+                (found.0, found.1, found.2, found.3),
+                (expected.0, expected.1, expected.2, expected.3)
+            );
+            assert!((found.4 - expected.4).abs() < 1e-12);
+        }
+        assert_eq!(rounds(&whole).len(), 2);
 
         // In the second round, between two checkpoints, and exactly between the rounds.
         for stop in [5, 4] {
@@ -168,6 +209,7 @@ fn a_stopped_distillation_goes_on_as_if_it_had_not_stopped() {
             assert_eq!(stopped, Outcome::Interrupted { step: stop });
             let resumed = distill(&teacher, &parts, &settings, NEVER).unwrap();
             assert_eq!(losses(&whole), losses(&parts), "bit by bit");
+            assert_eq!(rounds(&whole), rounds(&parts));
             assert_eq!(finished, resumed);
         }
 
@@ -179,6 +221,36 @@ fn a_stopped_distillation_goes_on_as_if_it_had_not_stopped() {
         distill(&teacher, &whole, &more, NEVER).unwrap();
         assert_eq!(steps(&whole), [0, 4, 8, 12]);
     }
+}
+
+fn a_file_with_weights_teaches_what_its_run_does() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = |name: &str| temporary.path().join(name);
+    let teacher = train_teacher(temporary.path(), "pgm");
+    let run = teacher
+        .load(
+            CheckpointChoice::Last,
+            WeightsChoice::Average,
+            &Device::flex(),
+        )
+        .unwrap();
+    let file = path("teacher.safetensors");
+    let config = run.network_config();
+    weights::save(&run.network, &config, WeightsFormat::Safetensors, &file).unwrap();
+
+    let from_run = RunFolder::new(path("from-run"));
+    distill(&teacher, &from_run, &[], NEVER).unwrap();
+    let from_file = RunFolder::new(path("from-file"));
+    let section = format!(
+        "weights_file = '{}'\n[data]\ninputs = ['{}']\ntokenizer = '{}'\nseq_len = 16",
+        file.display(),
+        path("text.txt").display(),
+        teacher.root().join("tokenizer.json").display()
+    );
+    // The file has no checkpoint that was averaged.
+    distill_from(&section, &from_file, &[], 5).unwrap();
+    distill_from(&section, &from_file, &[], NEVER).unwrap();
+    assert_eq!(losses(&from_run), losses(&from_file), "bit by bit");
 }
 
 fn a_run_that_is_no_distillation_is_not_gone_on_with() {

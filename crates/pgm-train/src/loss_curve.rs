@@ -13,7 +13,7 @@ pub(crate) fn draw(records: &[MetricRecord], path: &Path) -> Result<(), TrainErr
         .iter()
         .filter_map(|record| match record {
             MetricRecord::Train { step, loss, .. } => Some((*step as f64, *loss)),
-            MetricRecord::Validation { .. } => None,
+            _ => None,
         })
         .collect();
     let validation: Vec<(f64, f64, f64)> = records
@@ -25,7 +25,7 @@ pub(crate) fn draw(records: &[MetricRecord], path: &Path) -> Result<(), TrainErr
                 nll_standard_error,
                 ..
             } => Some((*step as f64, *nll, nll_standard_error.unwrap_or(0.0))),
-            MetricRecord::Train { .. } => None,
+            _ => None,
         })
         .collect();
     if train.is_empty() && validation.is_empty() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use pgm_eval::PerplexityReport;
 use serde::{Deserialize, Serialize};
 
-use crate::TrainError;
+use crate::{Round, TrainError};
 
 /// A line of `metrics.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,16 @@ pub enum MetricRecord {
         tokens_per_second: f64,
         /// Seconds since the start or resumption.
         seconds: f64,
+    },
+    /// The end of a round of a distillation.
+    Round {
+        /// Optimizer steps done.
+        step: usize,
+        /// The round.
+        #[serde(flatten)]
+        round: Round,
+        /// Mean loss of its steps.
+        loss: f64,
     },
     /// Validation with averaged weights.
     Validation {
@@ -56,7 +66,9 @@ impl MetricRecord {
     /// Optimizer steps done.
     pub fn step(&self) -> usize {
         match self {
-            Self::Train { step, .. } | Self::Validation { step, .. } => *step,
+            Self::Train { step, .. } | Self::Round { step, .. } | Self::Validation { step, .. } => {
+                *step
+            }
         }
     }
 }
@@ -107,6 +119,25 @@ impl MetricsLog {
         self.file
             .write_all(to_line(record).as_bytes())
             .map_err(TrainError::file("write", &self.path))
+    }
+
+    /// Appends the line of a round that ends after `step` optimizer steps, of which the last has a line.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub(crate) fn push_round(&mut self, step: usize, round: Round) -> Result<(), TrainError> {
+        let mut sum = 0.0;
+        let mut last = round.first_step;
+        for record in Self::read(&self.path)? {
+            if let MetricRecord::Train { step, loss, .. } = record
+                && step > last
+            {
+                sum += loss * (step - last) as f64;
+                last = step;
+            }
+        }
+        let loss = sum / (step - round.first_step).max(1) as f64;
+        self.push(&MetricRecord::Round { step, round, loss })
     }
 
     /// All lines; one that a killed run left half-written at the end is ignored.

@@ -228,10 +228,14 @@ impl RunFolder {
 
     /// Keeps the tokenizer of `data` and its checksums with the run; a run that is resumed must have been
     /// trained on it.
-    pub(crate) fn save_data(&self, data: &PreparedData) -> Result<(), TrainError> {
+    ///
+    /// # Errors
+    /// When the run was trained on other data, or a file cannot be written.
+    pub fn save_data(&self, data: &PreparedData) -> Result<(), TrainError> {
         if self.latest_checkpoint()?.is_some() {
             self.check_data(data)?;
         }
+        fs::create_dir_all(&self.root).map_err(TrainError::file("create", &self.root))?;
         data.tokenizer().save(self.root.join(TOKENIZER_FILE))?;
         let text = serde_json::to_string_pretty(&Checksums::of(data)).expect("checksums");
         Ok(pgm_data::write_file(

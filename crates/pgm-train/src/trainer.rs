@@ -153,7 +153,9 @@ impl<'a> Trainer<'a> {
             let learning_rate = report.learning_rate;
             losses.push(step, report.loss, report.grad_norm);
 
-            if step.is_multiple_of(self.config.training.log_every) || step == n_steps {
+            let round = self.method.round_ending_at(step);
+            let is_logged = step.is_multiple_of(self.config.training.log_every);
+            if is_logged || step == n_steps || round.is_some() {
                 self.check(&mut losses)?;
                 if let Some(mean) = losses.take_mean() {
                     let tokens_per_second = clock.rate(step) * tokens_per_step as f64;
@@ -175,6 +177,9 @@ impl<'a> Trainer<'a> {
                         remaining: clock.remaining(step),
                     });
                 }
+            }
+            if let Some(round) = round {
+                metrics.push_round(step, round)?;
             }
             if step == n_steps
                 || step.is_multiple_of(self.config.training.checkpoint_every)

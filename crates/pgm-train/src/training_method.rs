@@ -1,8 +1,22 @@
 use burn::tensor::Device;
 use pgm_data::TokenBatch;
+use serde::{Deserialize, Serialize};
 
 use crate::training_state::StepReport;
 use crate::{ExperimentConfig, TrainError, TrainingState};
+
+/// A stretch of a run in which a student learns from one teacher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Round {
+    /// Its number, from 1.
+    pub round: usize,
+    /// Optimizer steps done when it began.
+    pub first_step: usize,
+    /// Sampling steps of its teacher.
+    pub teacher_sampling_steps: usize,
+    /// Sampling steps in which its student is to do the same.
+    pub student_sampling_steps: usize,
+}
 
 /// What an optimizer step does: the part of a run that the [`Trainer`](crate::Trainer) leaves open.
 ///
@@ -24,6 +38,11 @@ pub trait TrainingMethod {
     /// Whether a checkpoint is written after this many steps and never deleted.
     fn keeps_checkpoint(&self, _step: usize) -> bool {
         false
+    }
+
+    /// The round that ends after this many steps; it gets a line in the metrics.
+    fn round_ending_at(&self, _step: usize) -> Option<Round> {
+        None
     }
 }
 

@@ -21,7 +21,7 @@ fn curve(overrides: &[&str]) -> Vec<[f64; 2]> {
             MetricRecord::Train {
                 loss, grad_norm, ..
             } => Some([*loss, *grad_norm]),
-            MetricRecord::Validation { .. } => None,
+            _ => None,
         })
         .collect()
 }

@@ -64,7 +64,7 @@ fn losses(folder: &RunFolder) -> Vec<f64> {
     let records = MetricsLog::read(&folder.metrics()).expect("metrics");
     let loss = |record: &MetricRecord| match record {
         MetricRecord::Train { loss, .. } => Some(*loss),
-        MetricRecord::Validation { .. } => None,
+        _ => None,
     };
     records.iter().filter_map(loss).collect()
 }

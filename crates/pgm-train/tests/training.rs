@@ -16,7 +16,7 @@ fn losses(folder: &RunFolder) -> Vec<(usize, f64)> {
         .iter()
         .filter_map(|record| match record {
             MetricRecord::Train { step, loss, .. } => Some((*step, *loss)),
-            MetricRecord::Validation { .. } => None,
+            _ => None,
         })
         .collect()
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::Args;
 use pgm_distill::{DistillConfig, Distiller};
-use pgm_train::{MetricRecord, MetricsLog, Outcome, RunFolder};
+use pgm_train::{MetricRecord, MetricsLog, Outcome, RunFolder, parse_toml};
 
 use super::run_start::{observer, provenance};
 use crate::device::{self, Backend};
@@ -26,8 +26,9 @@ pub struct DistillArgs {
     /// The distillation as a TOML file; the quick start's if left out
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Folder of the teacher's run, instead of the configuration's `teacher.run`
-    #[arg(long, value_name = "DIR")]
+    /// Folder of the teacher's run, or a file with its weights, instead of the configuration's; a file comes without
+    /// text, which `[data]` has to name
+    #[arg(long, value_name = "PATH")]
     teacher: Option<PathBuf>,
     /// Change one value, for instance `--set distillation.directions=both`; may be repeated
     #[arg(long, value_name = "TABLE.KEY=VALUE")]
@@ -87,16 +88,17 @@ impl DistillArgs {
             "| round | teacher's steps | student's | checkpoint | mean loss | validation perplexity |"
         );
         println!("| ---: | ---: | ---: | ---: | ---: | ---: |");
-        for round in 0..schedule.rounds() {
-            let (start, end) = (schedule.start_of(round), schedule.start_of(round + 1));
-            let teacher_steps = schedule.sampling_steps(round);
-            println!(
-                "| {} | {teacher_steps} | {} | {end} | {} | {} |",
-                round + 1,
-                teacher_steps / schedule.teacher_steps,
-                or_dash(mean_loss(&records, start, end)),
-                or_dash(perplexity(&records, end)),
-            );
+        for record in &records {
+            if let MetricRecord::Round { step, round, loss } = record {
+                let perplexity = perplexity(&records, *step);
+                println!(
+                    "| {} | {} | {} | {step} | {loss:.4} | {} |",
+                    round.round,
+                    round.teacher_sampling_steps,
+                    round.student_sampling_steps,
+                    perplexity.map_or("-".into(), |perplexity| format!("{perplexity:.2}")),
+                );
+            }
         }
         println!(
             "\nDistilled {} rounds of {} steps; this call took {}. Everything lies in {}.",
@@ -117,25 +119,19 @@ impl DistillArgs {
             ),
             None => (QUICK_START.to_string(), "the quick start".to_string()),
         };
-        let mut config = DistillConfig::from_toml(&text, &self.set)
-            .with_context(|| format!("in the configuration of {source}"))?;
+        let in_config = || format!("in the configuration of {source}");
+        let mut config: DistillConfig = parse_toml(&text, &self.set).with_context(in_config)?;
         if let Some(teacher) = &self.teacher {
-            config.teacher.run = teacher.clone();
+            let (run, file) = match teacher.is_file() {
+                true => (None, Some(teacher.clone())),
+                false => (Some(teacher.clone()), None),
+            };
+            config.teacher.run = run;
+            config.teacher.weights_file = file;
         }
+        config.validate().with_context(in_config)?;
         Ok(config)
     }
-}
-
-/// Mean of the losses that were written down behind step `start`, up to step `end`.
-fn mean_loss(records: &[MetricRecord], start: usize, end: usize) -> Option<f64> {
-    let losses: Vec<f64> = records
-        .iter()
-        .filter_map(|record| match record {
-            MetricRecord::Train { step, loss, .. } if *step > start && *step <= end => Some(*loss),
-            _ => None,
-        })
-        .collect();
-    (!losses.is_empty()).then(|| losses.iter().sum::<f64>() / losses.len() as f64)
 }
 
 /// Of the last validation after so many steps.
@@ -146,8 +142,4 @@ fn perplexity(records: &[MetricRecord], at: usize) -> Option<f64> {
         } if *step == at => Some(*perplexity),
         _ => None,
     })
-}
-
-fn or_dash(value: Option<f64>) -> String {
-    value.map_or("-".into(), |value| format!("{value:.4}"))
 }

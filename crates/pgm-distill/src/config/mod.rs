@@ -2,20 +2,20 @@ mod sections;
 
 pub use sections::{
     Directions, DistillTrainingSection, DistillationSection, OptimizerAtRound, TeacherSection,
-    TeacherWeights,
+    TeacherSource, TeacherWeights,
 };
 
 use pgm_eval::SamplingSettings;
 use pgm_train::{
-    CheckpointChoice, EvaluationSection, ExperimentConfig, ObjectiveKind, OptimizerSection,
-    RunFolder, TrainError, TrainingSection, parse_toml,
+    CheckpointChoice, DataSection, EvaluationSection, ExperimentConfig, ObjectiveKind,
+    OptimizerSection, TrainError, TrainingSection, parse_toml,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::RoundSchedule;
 
-/// A distillation. Tables and keys that are left out take their defaults; unknown ones are refused. Text, objective and
-/// network are the teacher's.
+/// A distillation. Tables and keys that are left out take their defaults; unknown ones are refused. Objective and
+/// network are the teacher's, and so is the text of one that is a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DistillConfig {
@@ -26,6 +26,9 @@ pub struct DistillConfig {
     pub seed: u64,
     /// Where to begin.
     pub teacher: TeacherSection,
+    /// The text, if the teacher is a file with weights; a run has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataSection>,
     /// Rounds and the loss.
     #[serde(default)]
     pub distillation: DistillationSection,
@@ -87,24 +90,22 @@ impl DistillConfig {
         }
     }
 
-    /// The student as a run: `base` is the teacher's configuration, `teacher` its folder.
+    /// The student as a run: `base` is the teacher's configuration, `data` the text.
     ///
     /// # Errors
     /// When the teacher is autoregressive or a value cannot be used.
     pub fn experiment(
         &self,
         base: &ExperimentConfig,
-        teacher: &RunFolder,
+        data: DataSection,
     ) -> Result<ExperimentConfig, TrainError> {
         if base.objective.kind == ObjectiveKind::Ar {
             return Err(TrainError::Value {
-                key: "teacher.run",
+                key: "teacher",
                 value: "an autoregressive model".into(),
                 wanted: "a PGM or an MDLM, which predict hidden positions",
             });
         }
-        let mut data = base.data.clone();
-        data.folder = Some(teacher.data(base));
         let config = ExperimentConfig {
             name: self.name.clone(),
             seed: self.seed,
@@ -163,6 +164,23 @@ impl DistillConfig {
                 "at most `distillation.first_sampling_steps`, or there is no round",
             );
         }
+        match (self.teacher.source()?, &self.data) {
+            (TeacherSource::Run(_), Some(_)) => {
+                return value(
+                    "data",
+                    "there".into(),
+                    "none: the text is that of `teacher.run`",
+                );
+            }
+            (TeacherSource::Weights(_), None) => {
+                return value(
+                    "data",
+                    "missing".into(),
+                    "`inputs`, `tokenizer` and `seq_len`: `teacher.weights_file` comes without text",
+                );
+            }
+            _ => {}
+        }
         self.teacher_checkpoint().map(|_| ())
     }
 
@@ -182,6 +200,8 @@ impl DistillConfig {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn with(overrides: &[&str]) -> Result<DistillConfig, TrainError> {
@@ -208,10 +228,27 @@ mod tests {
             ("distillation.min_sampling_steps=2000", "there is no round"),
             ("training.n_steps=5", "unknown field `n_steps`"),
             ("teacher.checkpoint=newest", "a step, in quotes"),
+            ("teacher.weights_file=x.ckpt", "one of the two"),
+            (
+                "data={inputs=[\"bundled\"],tokenizer=\"gpt2\",seq_len=8}",
+                "the text is that of `teacher.run`",
+            ),
         ] {
             let error = with(&[setting]).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
         }
+    }
+
+    #[test]
+    fn a_file_with_weights_wants_text() {
+        let text = "name = \"x\"\n[teacher]\nweights_file = \"x.ckpt\"\n";
+        let error = DistillConfig::from_toml(text, &[]).unwrap_err().to_string();
+        assert!(error.contains("comes without text"), "{error}");
+        let text =
+            format!("{text}[data]\ninputs = [\"bundled\"]\ntokenizer = \"gpt2\"\nseq_len = 8\n");
+        let config = DistillConfig::from_toml(&text, &[]).unwrap();
+        let source = config.teacher.source().unwrap();
+        assert_eq!(source, TeacherSource::Weights(Path::new("x.ckpt")));
     }
 
     #[test]

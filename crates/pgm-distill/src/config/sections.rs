@@ -1,23 +1,61 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use discrete_diffusion::distillation::TeacherTimes;
-use pgm_train::WeightsChoice;
+use pgm_train::{TrainError, WeightsChoice};
 use serde::{Deserialize, Serialize};
 
 use crate::{Divergence, Normalisation};
 
-/// The first teacher, from which the student starts too.
+/// The first teacher, from which the student starts too: a run, or a file with weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TeacherSection {
     /// Folder of a run.
-    pub run: PathBuf,
-    /// Which of its checkpoints: `last`, `best` or a step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<PathBuf>,
+    /// File with weights, instead of a run: a checkpoint of the authors, safetensors or burnpack. Its text is that of
+    /// `[data]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights_file: Option<PathBuf>,
+    /// Attention heads of `weights_file`, if not 64 features each (files of this project say it).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_heads: Option<usize>,
+    /// Which of the run's checkpoints: `last`, `best` or a step.
     #[serde(default = "default_checkpoint")]
     pub checkpoint: String,
     /// Which of its weights.
     #[serde(default)]
     pub weights: TeacherWeights,
+}
+
+/// Where a teacher comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TeacherSource<'a> {
+    /// The folder of a run.
+    Run(&'a Path),
+    /// A file with weights.
+    Weights(&'a Path),
+}
+
+impl TeacherSection {
+    /// Where the teacher comes from.
+    ///
+    /// # Errors
+    /// When neither a run nor a file is named, or both.
+    pub fn source(&self) -> Result<TeacherSource<'_>, TrainError> {
+        match (&self.run, &self.weights_file) {
+            (Some(run), None) => Ok(TeacherSource::Run(run)),
+            (None, Some(file)) => Ok(TeacherSource::Weights(file)),
+            (run, _) => Err(TrainError::Value {
+                key: "teacher",
+                value: match run {
+                    Some(_) => "`run` and `weights_file`".into(),
+                    None => "neither `run` nor `weights_file`".into(),
+                },
+                wanted: "one of the two",
+            }),
+        }
+    }
 }
 
 fn default_checkpoint() -> String {

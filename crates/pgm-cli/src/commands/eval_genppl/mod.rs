@@ -121,7 +121,10 @@ impl EvalGenpplArgs {
 
     fn evaluate(&self) -> Result<ExitCode> {
         if self.mauve && self.references.is_none() {
-            let without = [("--samples", &self.samples), ("--weights", &self.model.weights)];
+            let without = [
+                ("--samples", &self.samples),
+                ("--weights", &self.model.weights),
+            ];
             if let Some((name, _)) = without.iter().find(|(_, path)| path.is_some()) {
                 bail!(
                     "{name} comes without held-out text to compare with; name some with --references"

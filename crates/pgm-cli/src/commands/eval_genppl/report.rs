@@ -104,9 +104,10 @@ impl Results<'_> {
             self.max_length,
             first.report.n_scored
         );
-        let drawing = first.drawing.as_ref().map(|drawing| {
-            format!("Texts drawn by {drawing}, seed {}.", self.seed)
-        });
+        let drawing = first
+            .drawing
+            .as_ref()
+            .map(|drawing| format!("Texts drawn by {drawing}, seed {}.", self.seed));
         let own_tokens = (first.drawing.is_some() && first.report.own_tokens_perplexity.is_none())
             .then(|| {
                 "Perplexity on the model's own tokens is not defined: the judge has another vocabulary."
@@ -116,7 +117,11 @@ impl Results<'_> {
             format!(
                 "MAUVE of {} against {} texts: last hidden state of the judge, {} principal components, {} clusters, {} seeds; \
                  MAUVE* with smoothed frequencies. It compares only between equal numbers of texts.",
-                mauve.n_samples, mauve.n_references, mauve.n_components, mauve.n_clusters, mauve.n_seeds
+                mauve.n_samples,
+                mauve.n_references,
+                mauve.n_components,
+                mauve.n_clusters,
+                mauve.n_seeds
             )
         };
         let mauve = first.report.mauve.as_ref().map(mauve);

@@ -102,7 +102,9 @@ impl std::str::FromStr for Sweep {
     /// Names and values, such as `temperature=0.8,0.9,top-p=0.9,1`.
     fn from_str(text: &str) -> Result<Self, String> {
         let refused = |reason: String| {
-            format!("{reason}; wanted settings with numbers, as in `steps=8,16,32` or `temperature=0.8,1,top-p=0.9,1`")
+            format!(
+                "{reason}; wanted settings with numbers, as in `steps=8,16,32` or `temperature=0.8,1,top-p=0.9,1`"
+            )
         };
         let mut axes: Vec<Axis> = Vec::new();
         for part in text.split(',') {
@@ -182,7 +184,10 @@ mod tests {
             ("steps=", "`` is no value of `steps`"),
             ("steps=4.5", "`4.5` is no value of `steps`"),
             ("top-p=x", "`x` is no value of `top-p`"),
-            ("step=8", "`step` cannot be swept, but `steps`, `temperature`"),
+            (
+                "step=8",
+                "`step` cannot be swept, but `steps`, `temperature`",
+            ),
             ("steps=8,steps=4", "`steps` stands there twice"),
         ] {
             let error = text.parse::<Sweep>().unwrap_err();
