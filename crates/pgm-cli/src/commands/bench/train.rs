@@ -5,12 +5,10 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use burn::module::Module;
 use clap::Args;
-use pgm_data::TokenBatch;
 use pgm_train::{ObjectiveTraining, TrainingMethod, TrainingState};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
+use super::random_batch::random_batch;
 use super::timing::{Timing, wait};
 use super::write_json;
 use crate::commands::config_args::ConfigArgs;
@@ -65,16 +63,8 @@ impl TrainBenchArgs {
         let mut state = TrainingState::new(&config, self.vocab_size, mask_token, None, &device)?;
         let length = config.data.seq_len;
         let batch_size = config.training.batch_size;
-        let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
         let n_tokens = batch_size * length;
-        let batch = TokenBatch {
-            tokens: (0..n_tokens)
-                .map(|_| rng.random_range(0..mask_token as u32))
-                .collect(),
-            valid: vec![true; n_tokens],
-            batch_size,
-            seq_len: length,
-        };
+        let batch = random_batch(&config, mask_token);
         let mut seconds = Vec::new();
         let mut losses = Vec::new();
         for step in 0..self.n + 2 {
