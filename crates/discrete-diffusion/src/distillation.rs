@@ -59,6 +59,8 @@ pub struct Rollout {
     pub step_size: f64,
     /// When they begin.
     pub times: TeacherTimes,
+    /// Positions whose logits live at a time; targets do not depend on it.
+    pub positions_at_once: usize,
 }
 
 /// The teacher's predictions of some positions, at one of its steps.
@@ -69,10 +71,6 @@ pub struct StepTargets {
     /// `[places, vocab_size]`, MASK included.
     pub logits: Tensor<2>,
 }
-
-/// Positions whose logits live at a time: what a teacher and whatever is computed from its logits need is this many
-/// rows of the vocabulary's width.
-const POSITIONS_AT_ONCE: usize = 512;
 
 impl Rollout {
     /// The probability with which each step reveals a position that is hidden at time `t`.
@@ -95,6 +93,9 @@ impl Rollout {
     ///
     /// # Errors
     /// When the device fails or the teacher's output cannot be used; those of `visit`.
+    ///
+    /// # Panics
+    /// Panics if `positions_at_once` is 0.
     pub fn visit_targets(
         &self,
         teacher: &impl Predictor,
@@ -124,8 +125,8 @@ impl Rollout {
             let features = teacher.features(&known, &queries, device)?;
             // Tokens are of use to a later step only.
             let is_last = plan.iter().all(|asked| asked.step <= step);
-            for (number, asked) in asked.chunks(POSITIONS_AT_ONCE).enumerate() {
-                let start = number * POSITIONS_AT_ONCE;
+            for (number, asked) in asked.chunks(self.positions_at_once).enumerate() {
+                let start = number * self.positions_at_once;
                 let features = features.clone().narrow(0, start, asked.len());
                 let logits = teacher.project(features);
                 if !is_last {
@@ -199,6 +200,7 @@ mod tests {
             n_steps: 2,
             step_size,
             times,
+            positions_at_once: 8,
         }
     }
 

@@ -20,6 +20,7 @@ const ROLLOUT: Rollout = Rollout {
     n_steps: 2,
     step_size: 0.3,
     times: TeacherTimes::Even,
+    positions_at_once: 500,
 };
 
 fn tokens() -> TokenSampler {

@@ -1,6 +1,5 @@
 use burn::module::Module;
 use burn::tensor::Device;
-use discrete_diffusion::distillation::Rollout;
 use pgm_data::TokenBatch;
 use pgm_model::LanguageModel;
 use pgm_train::{
@@ -92,11 +91,9 @@ impl TrainingMethod for DistillationMethod {
         let update = DistillationUpdate {
             teacher: &teacher.network,
             mask_token: self.mask_token,
-            rollout: Rollout {
-                n_steps: section.teacher_steps,
-                step_size: self.schedule.step_size(teacher.round),
-                times: section.teacher_times,
-            },
+            teacher_steps: section.teacher_steps,
+            step_size: self.schedule.step_size(teacher.round),
+            times: section.teacher_times,
             divergence: section.divergence,
             normalisation: section.normalisation,
             directions: section.directions,

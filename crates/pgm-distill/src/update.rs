@@ -1,11 +1,14 @@
 use burn::tensor::Device;
-use discrete_diffusion::distillation::Rollout;
+use discrete_diffusion::distillation::{Rollout, TeacherTimes};
 use pgm_data::TokenBatch;
 use pgm_eval::EvalError;
 use pgm_model::LanguageModel;
 use pgm_train::{ExperimentConfig, StepReport, TrainError, TrainingState};
 
 use crate::{Directions, Divergence, NetworkPredictor, Normalisation, StudentLoss, hide};
+
+/// Logits of a network that live at a time: 256 MiB in float32, 1335 positions of GPT-2's vocabulary.
+const LOGITS_AT_ONCE: usize = 1 << 26;
 
 /// One optimizer step of a student.
 #[derive(Debug, Clone, Copy)]
@@ -14,8 +17,12 @@ pub struct DistillationUpdate<'a> {
     pub teacher: &'a LanguageModel,
     /// The id of MASK.
     pub mask_token: usize,
-    /// The teacher's steps.
-    pub rollout: Rollout,
+    /// Steps of the teacher.
+    pub teacher_steps: usize,
+    /// Their size in diffusion time.
+    pub step_size: f64,
+    /// When they begin.
+    pub times: TeacherTimes,
     /// The loss of a position.
     pub divergence: Divergence,
     /// Over what both distributions are normalised.
@@ -43,7 +50,12 @@ impl DistillationUpdate<'_> {
         let n_counted = counts.filter(|&&counts| counts).count().max(1);
         let loss = StudentLoss {
             teacher: self.predictor(self.teacher),
-            rollout: self.rollout,
+            rollout: Rollout {
+                n_steps: self.teacher_steps,
+                step_size: self.step_size,
+                times: self.times,
+                positions_at_once: (LOGITS_AT_ONCE / self.teacher.vocab_size()).max(1),
+            },
             divergence: self.divergence,
             normalisation: self.normalisation,
             mask_token: self.mask_token,

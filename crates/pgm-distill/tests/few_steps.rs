@@ -5,7 +5,7 @@
 
 use burn::tensor::Device;
 use discrete_diffusion::TokenSampler;
-use discrete_diffusion::distillation::{Rollout, TeacherTimes};
+use discrete_diffusion::distillation::TeacherTimes;
 use discrete_diffusion::samplers::Predictor;
 use pgm_data::TokenBatch;
 use pgm_distill::{
@@ -180,11 +180,9 @@ fn distil(
         let update = DistillationUpdate {
             teacher: &teacher,
             mask_token: MASK,
-            rollout: Rollout {
-                n_steps: 2,
-                step_size: schedule.step_size(round),
-                times: TeacherTimes::Even,
-            },
+            teacher_steps: 2,
+            step_size: schedule.step_size(round),
+            times: TeacherTimes::Even,
             divergence,
             normalisation: Normalisation::Tokens,
             directions,

@@ -84,6 +84,7 @@ fn loss_of(
             n_steps: 2,
             step_size,
             times: TeacherTimes::Even,
+            positions_at_once: 300,
         },
         divergence,
         normalisation: Normalisation::Tokens,

@@ -95,6 +95,11 @@ pub struct CausalDit {
 }
 
 impl CausalDit {
+    /// Token ids it knows, MASK included.
+    pub fn vocab_size(&self) -> usize {
+        self.linear.weight.dims()[1]
+    }
+
     /// Multiplies matrices in this format from now on.
     #[must_use]
     pub fn with_precision(mut self, precision: Precision) -> Self {

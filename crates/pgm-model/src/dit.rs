@@ -100,6 +100,11 @@ pub struct Dit {
 }
 
 impl Dit {
+    /// Token ids it knows, MASK included.
+    pub fn vocab_size(&self) -> usize {
+        self.output_layer.vocab_size()
+    }
+
     /// Multiplies matrices in this format from now on.
     #[must_use]
     pub fn with_precision(mut self, precision: Precision) -> Self {

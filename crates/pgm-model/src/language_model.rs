@@ -24,6 +24,15 @@ pub enum LanguageModel {
 }
 
 impl LanguageModel {
+    /// Token ids it knows, MASK included.
+    pub fn vocab_size(&self) -> usize {
+        match self {
+            Self::Partition(network) => network.vocab_size(),
+            Self::Masked(network) => network.vocab_size(),
+            Self::Causal(network) => network.vocab_size(),
+        }
+    }
+
     /// Multiplies matrices in this format from now on.
     #[must_use]
     pub fn with_precision(self, precision: Precision) -> Self {

@@ -148,6 +148,7 @@ const COLOURS: [RGBColor; 6] = [
 
 const WIDTH: u32 = 720;
 const PANEL_HEIGHT: u32 = 360;
+const LEGEND_WIDTH: u32 = 190;
 
 /// The panels one below the other, as SVG.
 fn picture(panels: &[Panel]) -> Result<String, DrawError> {
@@ -157,10 +158,11 @@ fn picture(panels: &[Panel]) -> Result<String, DrawError> {
     root.fill(&WHITE)?;
     for (area, panel) in root.split_evenly((panels.len(), 1)).iter().zip(panels) {
         let x = span(panel, |(x, _)| x);
+        let widened_log = (x.start * 0.9..x.end * 1.1).log_scale();
         match panel.x {
-            Axis::Steps | Axis::Seconds => {
-                draw(area, panel, (x.start * 0.9..x.end * 1.1).log_scale())?
-            }
+            // Numbers of steps are few: the axis names each of them.
+            Axis::Steps => draw(area, panel, widened_log.with_key_points(values_of_x(panel)))?,
+            Axis::Seconds => draw(area, panel, widened_log)?,
             Axis::Entropy | Axis::Perplexity => draw(area, panel, widened(x))?,
         }
     }
@@ -178,8 +180,10 @@ where
     X: AsRangedCoord<Value = f64>,
     X::CoordDescType: ValueFormatter<f64>,
 {
+    let has_legend = panel.lines.len() > 1;
     let mut chart = ChartBuilder::on(area)
         .margin(14)
+        .margin_right(if has_legend { LEGEND_WIDTH } else { 14 })
         .x_label_area_size(40)
         .y_label_area_size(70)
         .build_cartesian_2d(x_range, widened(span(panel, |(_, y)| y)))?;
@@ -200,10 +204,7 @@ where
             .iter()
             .map(|(x, y)| (x.value, y.value))
             .collect();
-        chart
-            .draw_series(LineSeries::new(values.clone(), colour.stroke_width(2)))?
-            .label(line.name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour));
+        chart.draw_series(LineSeries::new(values.clone(), colour.stroke_width(2)))?;
         chart.draw_series(
             values
                 .into_iter()
@@ -217,14 +218,32 @@ where
             }
         }
     }
-    if panel.lines.len() > 1 {
-        chart
-            .configure_series_labels()
-            .background_style(WHITE)
-            .border_style(RGBColor(200, 200, 200))
-            .draw()?;
+    if has_legend {
+        draw_legend(area, panel)?;
     }
     Ok(())
+}
+
+/// Beside the lines, where it hides none.
+fn draw_legend(area: &DrawingArea<SVGBackend<'_>, Shift>, panel: &Panel) -> Result<(), DrawError> {
+    let left = (WIDTH - LEGEND_WIDTH) as i32 + 10;
+    let lines = panel.lines.iter().zip(COLOURS.into_iter().cycle());
+    for (y, (line, colour)) in (24..).step_by(20).zip(lines) {
+        let mark = [(left, y), (left + 18, y)];
+        area.draw(&PathElement::new(mark, colour.stroke_width(2)))?;
+        let font = ("sans-serif", 13).into_font();
+        area.draw(&Text::new(line.name, (left + 24, y - 6), font))?;
+    }
+    Ok(())
+}
+
+/// The values along the horizontal axis, each once.
+fn values_of_x(panel: &Panel) -> Vec<f64> {
+    let points = panel.lines.iter().flat_map(|line| &line.points);
+    let mut values: Vec<f64> = points.map(|(x, _)| x.value).collect();
+    values.sort_by(f64::total_cmp);
+    values.dedup();
+    values
 }
 
 /// From two standard errors below to two above.

@@ -23,6 +23,11 @@ impl OutputLayer {
         }
     }
 
+    /// Token ids it has logits of.
+    pub fn vocab_size(&self) -> usize {
+        self.linear.weight.dims()[1]
+    }
+
     /// # Shapes
     /// - hidden: `[batch, seq, d_model]`
     /// - conditioning: `[batch or 1, cond_dim]`

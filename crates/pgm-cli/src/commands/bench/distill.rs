@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use discrete_diffusion::distillation::{Rollout, TeacherTimes};
+use discrete_diffusion::distillation::TeacherTimes;
 use pgm_distill::{Directions, DistillationUpdate, Divergence, Normalisation};
 use pgm_train::{ObjectiveKind, ObjectiveTraining, TrainingMethod, TrainingState};
 use serde::Serialize;
@@ -85,11 +85,9 @@ impl DistillBenchArgs {
         let update = |directions| DistillationUpdate {
             teacher: &teacher,
             mask_token,
-            rollout: Rollout {
-                n_steps: 2,
-                step_size: 1.0 / self.teacher_steps as f64,
-                times: TeacherTimes::Even,
-            },
+            teacher_steps: 2,
+            step_size: 1.0 / self.teacher_steps as f64,
+            times: TeacherTimes::Even,
             divergence: Divergence::KlBackward,
             normalisation: Normalisation::Tokens,
             directions,
