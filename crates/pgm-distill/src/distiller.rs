@@ -110,7 +110,7 @@ impl<'a> Distiller<'a> {
                 let prepared = prepare(&data.prepare_config(prepared_in), &mut |event| {
                     observer.on_event(TrainingEvent::Preparing(event));
                 })?;
-                let teacher = LoadedRun::from_weights(
+                let mut teacher = LoadedRun::from_weights(
                     path,
                     &file,
                     prepared.tokenizer().clone(),
@@ -118,6 +118,9 @@ impl<'a> Distiller<'a> {
                     section.n_heads,
                     &self.device,
                 )?;
+                let precision = section.precision.unwrap_or_default();
+                teacher.network = teacher.network.with_precision(precision);
+                teacher.config.model.precision = precision;
                 self.folder.save_data(&prepared)?;
                 Ok((teacher, data))
             }

@@ -5,7 +5,8 @@
 use std::fs;
 use std::path::Path;
 
-use pgm_distill::{Directions, DistillConfig, DistillationSection};
+use discrete_diffusion::distillation::TeacherTimes;
+use pgm_distill::{Directions, DistillConfig, DistillationSection, Normalisation};
 
 fn configs() -> Vec<(String, DistillConfig)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/distill");
@@ -23,7 +24,7 @@ fn configs() -> Vec<(String, DistillConfig)> {
 #[test]
 fn every_configuration_loads_under_the_name_of_its_file() {
     let configs = configs();
-    assert_eq!(configs.len(), 5);
+    assert_eq!(configs.len(), 7);
     for (name, config) in configs {
         assert_eq!(config.name, name);
     }
@@ -39,8 +40,14 @@ fn published_configurations_differ_in_what_is_known_to_differ() {
             _ => (5, 3e-4, 2500),
         };
         let is_two_sided = name == "pgm-both";
+        let (normalisation, teacher_times) = match name.as_str() {
+            "sdtt-released-faults" => (Normalisation::Released, TeacherTimes::Released),
+            _ => Default::default(),
+        };
         let expected = DistillationSection {
             n_rounds,
+            normalisation,
+            teacher_times,
             directions: if is_two_sided {
                 Directions::Both
             } else {

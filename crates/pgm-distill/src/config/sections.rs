@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use discrete_diffusion::distillation::TeacherTimes;
+use pgm_model::Precision;
 use pgm_train::{TrainError, WeightsChoice};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,9 @@ pub struct TeacherSection {
     /// Attention heads of `weights_file`, if not 64 features each (files of this project say it).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n_heads: Option<usize>,
+    /// Number format of products in the networks of `weights_file`, `f32` if left out; a run has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Precision>,
     /// Which of the run's checkpoints: `last`, `best` or a step.
     #[serde(default = "default_checkpoint")]
     pub checkpoint: String,

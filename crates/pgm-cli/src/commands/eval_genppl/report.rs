@@ -46,11 +46,23 @@ impl Results<'_> {
             format!("![{title}]({})\n", name.display())
         });
         let pictures: Vec<String> = pictures.collect();
-        let settings = self.evaluations.iter().chain(&self.references);
-        let settings = settings.map(|evaluation| {
-            let settings = serde_json::to_string_pretty(&evaluation.settings);
+        let first = &self.evaluations[0];
+        let others = self.evaluations[1..].iter().chain(&self.references);
+        let others = others.map(|other| {
+            (
+                other,
+                "where it differs",
+                changed(&first.settings, &other.settings),
+            )
+        });
+        let settings = std::iter::once((first, "all", first.settings.clone())).chain(others);
+        let settings = settings.map(|(evaluation, which, settings)| {
+            let settings = serde_json::to_string_pretty(&settings);
             let settings = settings.expect("settings have a JSON form");
-            format!("\n{}:\n\n```json\n{settings}\n```\n", evaluation.name)
+            format!(
+                "\n{} ({which}):\n\n```json\n{settings}\n```\n",
+                evaluation.name
+            )
         });
         format!(
             "# Generative perplexity\n\n{}\n{METHOD}\n\n{}\n## Settings\n{}",
@@ -135,5 +147,33 @@ impl Results<'_> {
         [Some(judge), drawing, own_tokens, mauve, Some(program)]
             .into_iter()
             .flatten()
+    }
+}
+
+/// What a second value has otherwise than a first one, key by key.
+fn changed(first: &Value, second: &Value) -> Value {
+    let (Value::Object(first), Value::Object(second)) = (first, second) else {
+        return second.clone();
+    };
+    let changed = second.iter().filter_map(|(key, value)| {
+        let before = first.get(key).unwrap_or(&Value::Null);
+        (before != value).then(|| (key.clone(), changed(before, value)))
+    });
+    Value::Object(changed.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_equal_is_left_out() {
+        let first = json!({"judge": "a", "sampling": {"n_steps": 4, "temperature": 1.0}});
+        let second =
+            json!({"judge": "a", "sampling": {"n_steps": 8, "temperature": 1.0}, "seed": 1});
+        assert_eq!(
+            changed(&first, &second),
+            json!({"sampling": {"n_steps": 8}, "seed": 1})
+        );
     }
 }
