@@ -59,7 +59,7 @@ fn assert_agrees(model: &JudgeModel, name: &str, device: &Device) {
 #[test]
 fn logits_of_safetensors_are_those_of_transformers() {
     let device = Device::flex();
-    for name in ["gpt2", "llama", "llama_tied"] {
+    for name in ["gpt2", "llama", "llama_tied", "llama3"] {
         let weights = weights(&folder(name).join("model.safetensors"));
         let model = config(name).load(&weights, &device).expect(name);
         assert_agrees(&model, name, &device);
