@@ -14,17 +14,18 @@ use serde_json::{Value, json};
 use super::run_args::RunArgs;
 use super::sample_drawing::DrawingArgs;
 use crate::device::{self, Backend};
+use crate::hub::{self, LocatedModel};
 use crate::progress::Stage;
 
 const AFTER_HELP: &str = "\
 Examples:
-  pgm eval-genppl --judge models/gpt2-large --run runs/owt --n 1024 --steps 128
+  pgm eval-genppl --judge hub:openai-community/gpt2-large --run runs/owt --n 1024 --steps 128
   pgm eval-genppl --judge smollm2.gguf --sweep steps=8,16,32,64,128 --plot sweep.svg
   pgm eval-genppl --judge smollm2.gguf --run runs/student --every-checkpoint --sweep steps=4,8,16,32,64 --plot rounds.svg
   pgm eval-genppl --judge models/gpt2 --samples texts.jsonl
 
 A judge is a folder with `config.json`, `model.safetensors` and `tokenizer.json` of GPT-2 or a Llama, or a `.gguf`
-file of a Llama. Samples and results are written down batch by batch; the same command goes on where it was stopped,
+file of a Llama. HF_HOME says where downloads go, HF_TOKEN opens private and gated repositories. Samples and results are written down batch by batch; the same command goes on where it was stopped,
 and with a larger --n it judges only the new ones.";
 
 /// How likely a judge finds text that a model draws, and how varied that text is
@@ -35,8 +36,9 @@ and with a larger --n it judges only the new ones.";
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct EvalGenpplArgs {
-    /// Folder or `.gguf` file of the judge
-    #[arg(long, value_name = "PATH")]
+    /// Folder or `.gguf` file of the judge, or `hub:OWNER/NAME[/FILE.gguf][@REVISION]`, downloaded from the Hugging Face
+    /// hub once
+    #[arg(long, value_name = "JUDGE")]
     judge: PathBuf,
     #[command(flatten)]
     model: RunArgs,
@@ -69,7 +71,7 @@ pub struct EvalGenpplArgs {
     /// Write the results as JSON, too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Folder for samples and what the judge says of each [default: `generative` in the run's folder, or beside --samples]
+    /// Folder for samples and what the judge says of each [default: `generative` in the run's folder, in `runs/hub`, or beside --samples]
     #[arg(long, value_name = "DIR")]
     results: Option<PathBuf>,
     /// What to compute on [default: the fastest in this binary]
@@ -102,9 +104,17 @@ impl std::str::FromStr for Sweep {
 const MAX_LENGTH: usize = 1024;
 
 impl EvalGenpplArgs {
-    pub fn run(self) -> Result<ExitCode> {
+    pub fn run(mut self) -> Result<ExitCode> {
+        if self.samples.is_none() {
+            self.model.locate()?;
+        }
+        let LocatedModel { path, origin } = hub::judge(&self.judge)?;
         let device = device::open(self.backend)?;
-        let judge = Judge::open(&self.judge, &device)?;
+        let judge = Judge::open(&path, &device)?;
+        let judge = match origin {
+            Some(origin) => judge.with_name(origin.name),
+            None => judge,
+        };
         let evaluations = match &self.samples {
             Some(path) => vec![self.judge_file(&judge, path)?],
             None => self.judge_model(&judge, &device)?,
@@ -222,7 +232,7 @@ impl EvalGenpplArgs {
         let sampler = generator.settings.sampler;
         let sampler = sampler.unwrap_or(SamplerKind::for_model(&run.network)[0]);
         let settings = json!({
-            "run": self.model.source().display().to_string(),
+            "run": self.model.source(),
             "checkpoint_step": run.step,
             "raw_weights": self.model.raw_weights,
             "config": run.config,
