@@ -5,6 +5,7 @@ mod commands;
 mod dashboard;
 mod device;
 mod format;
+mod hub;
 mod interrupt;
 mod log_output;
 mod progress;
@@ -29,7 +30,7 @@ Examples:
   pgm sample --run runs/quickstart-pgm --n 8 --steps 32
   pgm eval-ppl --run runs/quickstart-pgm --draws 4
   pgm distill                               its student for few sampling steps
-  pgm eval-genppl --judge models/gpt2-large --n 1024
+  pgm eval-genppl --judge hub:openai-community/gpt2-large --n 1024
   pgm eval-choice --questions lambada.jsonl
   pgm info --objective ar                   parameters, arithmetic and memory before training
   pgm convert pgm_8_8.ckpt --to safetensors --output pgm_8_8.safetensors

@@ -109,7 +109,7 @@ fn what_cannot_be_judged_is_named() {
     };
     let error = refused(&["--judge", "absent", "--samples", "texts.jsonl"]);
     assert!(
-        error.contains("cannot read `absent/config.json` of the judge"),
+        error.contains("there is no judge `absent` on this machine"),
         "{error}"
     );
     let error = refused(&["--judge", "judge", "--samples", "absent.txt"]);

@@ -59,7 +59,7 @@ fn assert_agrees(model: &JudgeModel, name: &str, device: &Device) {
 #[test]
 fn logits_of_safetensors_are_those_of_transformers() {
     let device = Device::flex();
-    for name in ["gpt2", "llama", "llama_tied"] {
+    for name in ["gpt2", "llama", "llama_tied", "llama3"] {
         let weights = weights(&folder(name).join("model.safetensors"));
         let model = config(name).load(&weights, &device).expect(name);
         assert_agrees(&model, name, &device);
@@ -122,4 +122,64 @@ fn nats_of_tokens_are_those_of_the_logits() {
         let difference = difference.into_scalar::<f32>();
         assert!(difference < TOLERANCE, "{name}: off by {difference:e}");
     }
+}
+
+#[test]
+fn weights_cut_into_several_files_are_read_as_one() {
+    let device = Device::flex();
+    let bytes = std::fs::read(folder("llama").join("model.safetensors")).expect("weights");
+    let file = SafeTensors::deserialize(&bytes).expect("safetensors");
+    let names: Vec<&str> = file.names();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let shards = [
+        "model-00001-of-00002.safetensors",
+        "model-00002-of-00002.safetensors",
+    ];
+    let mut weight_map = serde_json::Map::new();
+    for (shard, names) in shards.iter().zip(names.chunks(names.len().div_ceil(2))) {
+        let tensors = names
+            .iter()
+            .map(|&name| (name, file.tensor(name).expect(name)));
+        safetensors::serialize_to_file(tensors, None, &path(shard)).expect("a file");
+        weight_map.extend(names.iter().map(|&name| (name.to_owned(), (*shard).into())));
+    }
+    let index = path("model.safetensors.index.json");
+    let write_index = |weight_map: &serde_json::Map<String, serde_json::Value>| {
+        let text = serde_json::json!({ "metadata": { "total_size": 1 }, "weight_map": weight_map });
+        std::fs::write(&index, text.to_string()).expect("a file");
+    };
+    write_index(&weight_map);
+    let whole = weights(&index);
+    assert_eq!(whole.files(), [path(shards[0]), path(shards[1])]);
+    let model = config("llama").load(&whole, &device).expect("a model");
+    assert_agrees(&model, "llama", &device);
+
+    let refused = || {
+        let error = WeightsFile::open(&index, WeightsChoice::default()).expect_err("an error");
+        error.to_string()
+    };
+    let swapped = weight_map.get_mut("model.norm.weight").expect("a tensor");
+    let other = usize::from(*swapped == shards[0]);
+    *swapped = shards[other].into();
+    write_index(&weight_map);
+    let error = refused();
+    let wanted = format!(
+        "it has `model.norm.weight` in shard `{}`, which holds no such tensor",
+        shards[other]
+    );
+    assert!(error.contains(&wanted), "{error}");
+    std::fs::remove_file(path(shards[1])).expect("it is there");
+    let error = refused();
+    let wanted = format!(
+        "model.safetensors.index.json`: its shard `{}` is not beside it",
+        shards[1]
+    );
+    assert!(error.contains(&wanted), "{error}");
+    std::fs::write(path(shards[1]), [0; 4]).expect("a file");
+    let error = refused();
+    assert!(
+        error.contains("too short for safetensors") && error.contains(shards[1]),
+        "{error}"
+    );
 }

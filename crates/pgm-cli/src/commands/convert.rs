@@ -8,12 +8,14 @@ use pgm_model::weights::{WeightsFile, WeightsFormat, WeightsSource, save};
 use pgm_model::{LanguageModel, LanguageModelConfig, cost};
 use pgm_train::{CheckpointChoice, RunFolder, WeightsChoice};
 
-use crate::format;
+use crate::{format, hub};
 
 const AFTER_HELP: &str = "\
 Examples:
   pgm convert pgm_8_8.ckpt --to safetensors --output pgm_8_8.safetensors
       a checkpoint of the authors, its averaged weights, for this program
+  pgm convert hub:jdeschena/pgm/pgm_8_8.ckpt --to safetensors --output pgm_8_8.safetensors
+      the same, downloaded first
   pgm convert runs/quickstart-pgm --to published --output quickstart.safetensors
       a model of your own, for the authors' PyTorch code
   pgm convert runs/quickstart-pgm --to burnpack --output quickstart.bpk --weights raw
@@ -27,7 +29,7 @@ network it is for; `pgm info FILE` shows it. docs/weights.md has more.";
 #[command(after_help = AFTER_HELP)]
 pub struct ConvertArgs {
     /// The folder of a run, or a file with weights: a checkpoint of the authors (.ckpt, .pt),
-    /// safetensors or burnpack
+    /// safetensors or burnpack; `hub:OWNER/NAME/FILE` is downloaded from the Hugging Face hub
     #[arg(value_name = "RUN or FILE")]
     input: PathBuf,
     /// What to write
@@ -71,8 +73,9 @@ enum Weights {
 }
 
 impl ConvertArgs {
-    pub fn run(self) -> Result<ExitCode> {
+    pub fn run(mut self) -> Result<ExitCode> {
         check_output(&self.output, self.force)?;
+        self.input = hub::weights(&self.input)?.path;
         let loaded = self.load()?;
         let format = match self.to {
             Format::Safetensors => WeightsFormat::Safetensors,

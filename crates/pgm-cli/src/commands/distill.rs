@@ -9,7 +9,7 @@ use pgm_train::{MetricRecord, MetricsLog, Outcome, RunFolder, parse_toml};
 
 use super::run_start::{observer, provenance};
 use crate::device::{self, Backend};
-use crate::{format, interrupt};
+use crate::{format, hub, interrupt};
 
 /// Distils the model of the quick start.
 const QUICK_START: &str = include_str!("../../../../configs/distill/quickstart-distilled.toml");
@@ -26,8 +26,8 @@ pub struct DistillArgs {
     /// The distillation as a TOML file; the quick start's if left out
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Folder of the teacher's run, or a file with its weights, instead of the configuration's; a file comes without
-    /// text, which `[data]` has to name
+    /// Folder of the teacher's run, or a file with its weights (`hub:OWNER/NAME/FILE` is downloaded), instead of the
+    /// configuration's; a file comes without text, which `[data]` has to name
     #[arg(long, value_name = "PATH")]
     teacher: Option<PathBuf>,
     /// Change one value, for instance `--set distillation.directions=both`; may be repeated
@@ -122,12 +122,16 @@ impl DistillArgs {
         let in_config = || format!("in the configuration of {source}");
         let mut config: DistillConfig = parse_toml(&text, &self.set).with_context(in_config)?;
         if let Some(teacher) = &self.teacher {
-            let (run, file) = match teacher.is_file() {
+            let is_file = teacher.is_file() || teacher.to_string_lossy().starts_with("hub:");
+            let (run, file) = match is_file {
                 true => (None, Some(teacher.clone())),
                 false => (Some(teacher.clone()), None),
             };
             config.teacher.run = run;
             config.teacher.weights_file = file;
+        }
+        if let Some(file) = &config.teacher.weights_file {
+            config.teacher.weights_file = Some(hub::weights(file)?.path);
         }
         config.validate().with_context(in_config)?;
         Ok(config)

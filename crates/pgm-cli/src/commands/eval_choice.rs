@@ -57,7 +57,7 @@ pub struct EvalChoiceArgs {
     /// One JSON object instead of text
     #[arg(long)]
     json: bool,
-    /// Folder for what the model says to each question [default: `choices` in the run's folder, or beside --weights]
+    /// Folder for what the model says to each question [default: `choices` in the run's folder, or beside --weights, or in `runs/hub`]
     #[arg(long, value_name = "DIR")]
     results: Option<PathBuf>,
     /// What to compute on [default: the fastest in this binary]
@@ -66,7 +66,7 @@ pub struct EvalChoiceArgs {
 }
 
 impl EvalChoiceArgs {
-    pub fn run(self) -> Result<ExitCode> {
+    pub fn run(mut self) -> Result<ExitCode> {
         let file = QuestionFile::read(&self.questions)?;
         let available = file.questions().len();
         let n_questions = self.n.unwrap_or(available);
@@ -76,6 +76,7 @@ impl EvalChoiceArgs {
                 self.questions.display()
             );
         }
+        self.model.locate()?;
         let device = device::open(self.backend)?;
         let run = self.model.load(&device)?;
         let n_draws = match run.network {
@@ -93,7 +94,7 @@ impl EvalChoiceArgs {
         let settings = json!({
             "questions": self.questions.display().to_string(),
             "sha256": file.fingerprint(),
-            "model": self.model.source().display().to_string(),
+            "model": self.model.source(),
             "checkpoint_step": run.step,
             "raw_weights": self.model.raw_weights,
             "config": run.config,

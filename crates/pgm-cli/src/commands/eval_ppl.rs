@@ -41,10 +41,11 @@ pub struct EvalPplArgs {
 }
 
 impl EvalPplArgs {
-    pub fn run(self) -> Result<ExitCode> {
+    pub fn run(mut self) -> Result<ExitCode> {
+        self.model.locate()?;
         let device = device::open(self.backend)?;
         let run = self.model.load(&device)?;
-        let data = match self.text.rows(&run, self.model.output_folder())? {
+        let data = match self.text.rows(&run, &self.model.output_folder())? {
             Some(rows) => rows,
             None if self.model.weights.is_some() => {
                 bail!("--weights come without held-out text; name one with --text")
@@ -73,7 +74,7 @@ impl EvalPplArgs {
                 report.nll,
                 report.nll_standard_error,
                 match &self.model.weights {
-                    Some(path) => format!("weights `{}`", path.display()),
+                    Some(_) => format!("weights `{}`", self.model.source()),
                     None => format!("checkpoint of step {}", format::count(run.step)),
                 }
             );

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use pgm_data::{Corpus, Detokenizer, ShardWriter, TokenDataset};
 use pgm_train::LoadedRun;
@@ -43,6 +43,8 @@ impl TextArgs {
         let corpus =
             Corpus::open(&self.text, data.split.clone())?.with_text_field(&data.text_field);
         let tokenizer = &run.tokenizer;
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
         let mut writer = ShardWriter::create(
             folder.join("zero-shot.tok"),
             u32::try_from(tokenizer.vocab_size())?,

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::config_args::ConfigArgs;
 use super::cost_report::{CostReport, TrainingSettings};
-use crate::format;
+use crate::{format, hub};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -30,8 +30,8 @@ formulas.";
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct InfoArgs {
-    /// A configuration (.toml), the folder of a run, or a file with weights; the quick start's
-    /// configuration if left out
+    /// A configuration (.toml), the folder of a run, or a file with weights (with `hub:` in front
+    /// one of the Hugging Face hub); the quick start's configuration if left out
     #[arg(value_name = "CONFIG, RUN or WEIGHTS", conflicts_with = "config")]
     input: Option<PathBuf>,
     #[command(flatten)]
@@ -129,10 +129,11 @@ impl InfoArgs {
                 path.display()
             );
         }
+        let path = hub::weights(path)?.path;
         if path.is_dir() {
-            of_run(path)
+            of_run(&path)
         } else {
-            of_weights(path, self.n_heads)
+            of_weights(&path, self.n_heads)
         }
     }
 }

@@ -7,6 +7,8 @@ use pgm_data::Tokenizer;
 use pgm_model::weights::WeightsFile;
 use pgm_train::{CheckpointChoice, LoadedRun, RunFolder, WeightsChoice};
 
+use crate::hub::{self, LocatedModel, Origin};
+
 /// Which trained model to use.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
@@ -19,7 +21,8 @@ pub struct RunArgs {
     /// Use the weights as after the last step instead of the averaged ones
     #[arg(long)]
     pub raw_weights: bool,
-    /// Weights instead of a run: a checkpoint of the authors (.ckpt), safetensors or burnpack, or a folder with one such file
+    /// Weights instead of a run: a checkpoint of the authors (.ckpt), safetensors or burnpack, a folder with one such
+    /// file, or `hub:OWNER/NAME/FILE[@REVISION]`, downloaded from the Hugging Face hub once
     #[arg(long, value_name = "PATH", conflicts_with_all = ["run", "checkpoint"])]
     pub weights: Option<PathBuf>,
     /// Tokenizer of --weights [default: `tokenizer.json` beside them, or GPT-2's if the vocabulary is its]
@@ -36,6 +39,9 @@ pub struct RunArgs {
         requires = "weights"
     )]
     seq_len: usize,
+    /// Where on the hub --weights are from, once they are here.
+    #[arg(skip)]
+    origin: Option<Origin>,
 }
 
 const TOKENIZER: &str = "tokenizer.json";
@@ -49,17 +55,34 @@ impl RunArgs {
         RunFolder::new(&self.run)
     }
 
-    /// What is used: the run, or the weights.
-    pub fn source(&self) -> &Path {
-        self.weights.as_deref().unwrap_or(&self.run)
+    /// Downloads weights that are named by their place on the hub. Comes before all else.
+    pub fn locate(&mut self) -> Result<()> {
+        if let Some(path) = &self.weights {
+            let LocatedModel { path, origin } = hub::weights(path)?;
+            self.weights = Some(path);
+            self.origin = origin;
+        }
+        Ok(())
     }
 
-    /// Where results go: the folder of the run, or that of the weights.
-    pub fn output_folder(&self) -> &Path {
-        match &self.weights {
-            Some(path) if path.is_dir() => path,
-            Some(path) => path.parent().unwrap_or(Path::new("")),
-            None => &self.run,
+    /// What is used: the run, the weights, or their place on the hub with the commit.
+    pub fn source(&self) -> String {
+        match &self.origin {
+            Some(origin) => origin.name.clone(),
+            None => {
+                let path = self.weights.as_ref().unwrap_or(&self.run);
+                path.display().to_string()
+            }
+        }
+    }
+
+    /// Where results go: the folder of the run, or that of the weights, or for weights of the hub one in `runs/hub`.
+    pub fn output_folder(&self) -> PathBuf {
+        match (&self.origin, &self.weights) {
+            (Some(origin), _) => Path::new("runs/hub").join(&origin.repository),
+            (None, Some(path)) if path.is_dir() => path.clone(),
+            (None, Some(path)) => path.parent().unwrap_or(Path::new("")).to_path_buf(),
+            (None, None) => self.run.clone(),
         }
     }
 

@@ -65,7 +65,8 @@ pub struct SampleArgs {
 }
 
 impl SampleArgs {
-    pub fn run(self) -> Result<ExitCode> {
+    pub fn run(mut self) -> Result<ExitCode> {
+        self.model.locate()?;
         let device = device::open(self.backend)?;
         let run = self.model.load(&device)?;
         let tokenizer = &run.tokenizer;

@@ -34,11 +34,14 @@ pub struct JudgedRow {
 
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
+/// Of weights that are cut into several files.
+const INDEX: &str = "model.safetensors.index.json";
 const TOKENIZER: &str = "tokenizer.json";
 
 impl Judge {
     /// Opens a folder with `config.json`, `model.safetensors` and `tokenizer.json`, as on the Hugging Face hub, or a
-    /// `.gguf` file, which holds all three. GPT-2's own vocabulary needs no `tokenizer.json`.
+    /// `.gguf` file, which holds all three. Instead of `model.safetensors` there may be `model.safetensors.index.json`
+    /// and the files that it names. GPT-2's own vocabulary needs no `tokenizer.json`.
     ///
     /// # Errors
     /// When a file is missing or damaged, the network is neither GPT-2 nor a Llama, or the tokenizer has more tokens
@@ -64,12 +67,8 @@ impl Judge {
                 })?;
             let config = JudgeConfig::from_json(&text).map_err(config_error(config_path))?;
             let tokenizer = tokenizer_of(path, &config)?;
-            (config, path.join(WEIGHTS), tokenizer)
+            (config, weights_of(path)?, tokenizer)
         };
-        let metadata = std::fs::metadata(&weights_path).map_err(|reason| JudgeError::File {
-            path: weights_path.clone(),
-            reason,
-        })?;
         if tokenizer.vocab_size() > config.vocab_size() {
             return Err(JudgeError::Vocabulary {
                 judge: path.to_path_buf(),
@@ -78,17 +77,29 @@ impl Judge {
             });
         }
         let weights = WeightsFile::open(&weights_path, WeightsChoice::default())?;
+        let mut n_weight_bytes = 0;
+        for file in weights.files() {
+            n_weight_bytes += size_of_file(file)?;
+        }
         Ok(Self {
             name,
             model: config.load(&weights, device)?,
             tokenizer,
             context_length: config.context_length(),
-            n_weight_bytes: metadata.len(),
+            n_weight_bytes,
             device: device.clone(),
         })
     }
 
-    /// The name of its folder or file.
+    /// The judge under another name than that of its folder or file, such as where it comes from.
+    pub fn with_name(self, name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            ..self
+        }
+    }
+
+    /// The name of its folder or file, or the one that it was given.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -103,7 +114,7 @@ impl Judge {
         self.context_length
     }
 
-    /// Size of the file with its weights, in bytes.
+    /// Size of the files with its weights, in bytes.
     pub fn n_weight_bytes(&self) -> u64 {
         self.n_weight_bytes
     }
@@ -192,6 +203,24 @@ impl Judge {
     }
 }
 
+/// The file with the weights in a folder, or their index.
+fn weights_of(folder: &Path) -> Result<PathBuf, JudgeError> {
+    let (whole, index) = (folder.join(WEIGHTS), folder.join(INDEX));
+    if !whole.exists() && index.exists() {
+        return Ok(index);
+    }
+    size_of_file(&whole)?;
+    Ok(whole)
+}
+
+fn size_of_file(path: &Path) -> Result<u64, JudgeError> {
+    let metadata = std::fs::metadata(path).map_err(|reason| JudgeError::File {
+        path: path.to_path_buf(),
+        reason,
+    })?;
+    Ok(metadata.len())
+}
+
 fn tokenizer_of(folder: &Path, config: &JudgeConfig) -> Result<Tokenizer, JudgeError> {
     let path = folder.join(TOKENIZER);
     if path.exists() {
@@ -243,6 +272,43 @@ mod tests {
         // A GGUF without the tables of a tokenizer.
         let absent = refused(&golden("llama_gguf").join("model.gguf"));
         assert!(absent.contains("no `tokenizer.ggml.model`"), "{absent}");
+    }
+
+    #[test]
+    fn weights_in_several_files_are_opened_by_their_index() {
+        let folder = judge_folder("gpt2");
+        let path = |name: &str| folder.path().join(name);
+        let open = || Judge::open(folder.path(), &Device::flex());
+        let whole = open().unwrap();
+        // All tensors in one shard, named by the header of the file.
+        let bytes = std::fs::read(path(WEIGHTS)).unwrap();
+        let n_header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + n_header]).unwrap();
+        let names = header.as_object().unwrap().keys();
+        let map: serde_json::Map<_, _> = names
+            .filter(|name| *name != "__metadata__")
+            .map(|name| (name.clone(), "shard.safetensors".into()))
+            .collect();
+        std::fs::write(
+            path(INDEX),
+            serde_json::json!({ "weight_map": map }).to_string(),
+        )
+        .unwrap();
+        std::fs::rename(path(WEIGHTS), path("shard.safetensors")).unwrap();
+        let cut = open().unwrap();
+        let rows = [vec![0, 7, 9, 33, 250]];
+        assert_eq!(
+            cut.token_nll(&rows).unwrap(),
+            whole.token_nll(&rows).unwrap()
+        );
+        assert_eq!(cut.n_weight_bytes(), whole.n_weight_bytes());
+        assert_eq!(cut.with_name("owner/judge").name(), "owner/judge");
+        std::fs::remove_file(path("shard.safetensors")).unwrap();
+        let error = open().unwrap_err().to_string();
+        assert!(
+            error.contains("its shard `shard.safetensors` is not beside it"),
+            "{error}"
+        );
     }
 
     #[test]

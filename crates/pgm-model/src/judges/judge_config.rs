@@ -5,6 +5,10 @@ use crate::weights::{GgufFile, WeightsError, WeightsFile};
 
 /// Sizes of a [`JudgeModel`].
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a program has one or two of these"
+)]
 pub enum JudgeConfig {
     /// Of a [`Gpt2`].
     Gpt2(Gpt2Config),
@@ -53,6 +57,9 @@ pub enum JudgeConfigError {
         /// What is supported.
         wanted: &'static str,
     },
+    /// A change of the rotary frequencies does not say what it does.
+    #[error("its rotary frequencies of type `llama3` cannot be made: {0}")]
+    Frequencies(String),
     /// A GGUF file lacks an entry.
     #[error("its header has no `{key}` of the right type")]
     MissingKey {
@@ -231,7 +238,7 @@ mod tests {
                 r#"{"model_type": "llama", "vocab_size": 9, "hidden_size": 8, "intermediate_size": 8,
                     "num_hidden_layers": 1, "num_attention_heads": 2,
                     "rope_scaling": {"type": "linear", "factor": 2.0}}"#,
-                "`rope_type` is `linear`, only `default` is supported; take another judge",
+                "`rope_type` is `linear`, only `default` or `llama3` is supported; take another judge",
             ),
         ] {
             assert_eq!(

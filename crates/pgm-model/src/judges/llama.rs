@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::foreign_names::ForeignNames;
 use super::judge_config::{JudgeConfigError, check_heads, check_sizes};
+use super::rope_parameters::RopeParameters;
 use crate::input::positions;
 use crate::layers::{
     RotaryAngles, RotaryEmbedding, apply, causal_attention, merge_heads, projection, split_heads,
@@ -39,10 +40,10 @@ pub struct LlamaConfig {
     /// Base of the rotary frequencies, as older files have it.
     #[serde(default)]
     pub rope_theta: Option<f64>,
-    /// The same, as newer files have it.
+    /// The same and what is done to the frequencies, as newer files have it.
     #[serde(default)]
     pub rope_parameters: Option<RopeParameters>,
-    /// Stretched rotary frequencies of older files, which are not supported.
+    /// What is done to the rotary frequencies, in older files.
     #[serde(default)]
     pub rope_scaling: Option<RopeParameters>,
     /// Whether the output layer is the token embedding.
@@ -59,17 +60,6 @@ pub struct LlamaConfig {
     pub hidden_act: String,
 }
 
-/// Rotary frequencies of a [`LlamaConfig`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RopeParameters {
-    /// The base.
-    #[serde(default)]
-    pub rope_theta: Option<f64>,
-    /// `default`; stretched frequencies are not supported.
-    #[serde(default = "default_rope", alias = "type")]
-    pub rope_type: String,
-}
-
 fn default_positions() -> usize {
     2048
 }
@@ -80,10 +70,6 @@ fn default_epsilon() -> f64 {
 
 fn default_activation() -> String {
     "silu".to_owned()
-}
-
-fn default_rope() -> String {
-    "default".to_owned()
 }
 
 impl LlamaConfig {
@@ -116,13 +102,7 @@ impl LlamaConfig {
         )?;
         check_heads("head_dim", self.head_dim(), "2 halves", 2)?;
         for rope in self.rope_parameters.iter().chain(&self.rope_scaling) {
-            if rope.rope_type != default_rope() {
-                return Err(JudgeConfigError::Variant {
-                    name: "rope_type",
-                    found: rope.rope_type.clone(),
-                    wanted: "default",
-                });
-            }
+            rope.validate()?;
         }
         if self.hidden_act != default_activation() {
             return Err(JudgeConfigError::Variant {
@@ -152,6 +132,15 @@ impl LlamaConfig {
             .unwrap_or(10_000.0)
     }
 
+    /// Rotary frequencies of the halves of a head, in radians a token.
+    fn rotary_frequencies(&self) -> Vec<f32> {
+        let mut frequencies = RotaryEmbedding::frequencies(self.head_dim(), self.rope_theta());
+        if let Some(rope) = self.rope_parameters.as_ref().or(self.rope_scaling.as_ref()) {
+            rope.apply(&mut frequencies);
+        }
+        frequencies.into_iter().map(|value| value as f32).collect()
+    }
+
     /// Builds the network with random weights.
     ///
     /// # Panics
@@ -168,8 +157,7 @@ impl LlamaConfig {
                 .collect(),
             norm: norm(self, device),
             head: (!self.tie_word_embeddings).then_some(head),
-            head_dim: self.head_dim(),
-            rope_theta: self.rope_theta(),
+            rotary_frequencies: self.rotary_frequencies(),
         }
     }
 }
@@ -184,15 +172,16 @@ fn norm(config: &LlamaConfig, device: &Device) -> RmsNorm {
 /// layers, keys and values shared by groups of heads, no biases.
 ///
 /// # Reference
-/// Llama (arXiv 2302.13971), with grouped queries (arXiv 2305.13245) as in Llama 2.
+/// Llama (arXiv 2302.13971), with grouped queries (arXiv 2305.13245) as in Llama 2, and the rotary frequencies of
+/// Llama 3.1 (arXiv 2407.21783).
 #[derive(Module, Debug)]
 pub struct Llama {
     token_embedding: Embedding,
     blocks: Vec<LlamaBlock>,
     norm: RmsNorm,
     head: Option<Linear>,
-    head_dim: usize,
-    rope_theta: f64,
+    #[module(skip)]
+    rotary_frequencies: Vec<f32>,
 }
 
 impl Llama {
@@ -230,7 +219,8 @@ impl Llama {
     /// - output: `[batch, seq, hidden_size]`
     pub fn hidden(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
         let [_, seq_len] = tokens.dims();
-        let rotary = RotaryEmbedding::with_base(self.head_dim, self.rope_theta, &tokens.device());
+        let rotary =
+            RotaryEmbedding::with_frequencies(self.rotary_frequencies.clone(), &tokens.device());
         let angles = rotary.angles(positions(seq_len, &tokens));
         let embedded = self.token_embedding.forward(tokens);
         let blocks = self.blocks.iter();
@@ -325,6 +315,27 @@ fn repeat_heads(heads: Tensor<4>, n_times: usize) -> Tensor<4> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn old_and_new_files_give_the_same_frequencies() {
+        let config = |rope: &str| -> LlamaConfig {
+            let sizes = r#""vocab_size": 9, "hidden_size": 16, "intermediate_size": 8, "num_hidden_layers": 1,
+                "num_attention_heads": 2"#;
+            serde_json::from_str(&format!("{{{sizes}, {rope}}}")).unwrap()
+        };
+        let numbers = r#""factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 64"#;
+        let new = config(&format!(
+            r#""rope_parameters": {{"rope_type": "llama3", "rope_theta": 500.0, {numbers}}}"#
+        ));
+        let old = config(&format!(
+            r#""rope_theta": 500.0, "rope_scaling": {{"rope_type": "llama3", {numbers}}}"#
+        ));
+        assert_eq!(new.rotary_frequencies(), old.rotary_frequencies());
+        let plain = config(r#""rope_theta": 500.0"#).rotary_frequencies();
+        assert_ne!(old.rotary_frequencies(), plain);
+        assert_eq!((plain.len(), plain[0]), (4, 1.0));
+    }
 
     #[test]
     fn heads_are_repeated_one_by_one() {

@@ -9,9 +9,11 @@ mod gpt2;
 mod judge_config;
 mod judge_model;
 mod llama;
+mod rope_parameters;
 
 pub(crate) use foreign_names::ForeignNames;
 pub use gpt2::{Gpt2, Gpt2Config};
 pub use judge_config::{JudgeConfig, JudgeConfigError};
 pub use judge_model::JudgeModel;
-pub use llama::{Llama, LlamaConfig, RopeParameters};
+pub use llama::{Llama, LlamaConfig};
+pub use rope_parameters::RopeParameters;

@@ -47,14 +47,24 @@ pub struct RotaryEmbedding {
 impl RotaryEmbedding {
     /// Angles for heads of `head_dim` features.
     pub fn new(head_dim: usize, device: &Device) -> Self {
-        Self::with_base(head_dim, BASE, device)
+        Self {
+            inverse_frequencies: inverse_frequencies(head_dim, device),
+        }
     }
 
-    /// Angles with the frequencies `base^(-2j / head_dim)`.
-    pub fn with_base(head_dim: usize, base: f64, device: &Device) -> Self {
+    /// Angles with frequencies of one's own, in radians a token, one for each pair of features.
+    pub fn with_frequencies(frequencies: Vec<f32>, device: &Device) -> Self {
+        let shape = [1, 1, frequencies.len()];
         Self {
-            inverse_frequencies: powers(base, head_dim, device),
+            inverse_frequencies: Tensor::from_data(TensorData::new(frequencies, shape), device),
         }
+    }
+
+    /// The frequencies `base^(-2j / head_dim)` for `j < head_dim / 2`.
+    pub fn frequencies(head_dim: usize, base: f64) -> Vec<f64> {
+        (0..head_dim / 2)
+            .map(|j| base.powf(-2.0 * j as f64 / head_dim as f64))
+            .collect()
     }
 
     /// # Shapes
@@ -70,13 +80,8 @@ impl RotaryEmbedding {
 
 /// `10000^(-2j / width)` for `j < width / 2`, as `[1, 1, width / 2]`.
 pub(crate) fn inverse_frequencies(width: usize, device: &Device) -> Tensor<3> {
-    powers(BASE, width, device)
-}
-
-fn powers(base: f64, width: usize, device: &Device) -> Tensor<3> {
-    let values: Vec<f32> = (0..width / 2)
-        .map(|j| base.powf(-2.0 * j as f64 / width as f64) as f32)
-        .collect();
+    let values = RotaryEmbedding::frequencies(width, BASE);
+    let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
     Tensor::from_data(TensorData::new(values, [1, 1, width / 2]), device)
 }
 

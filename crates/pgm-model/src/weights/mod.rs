@@ -7,6 +7,7 @@
 //! | --- | --- | --- | --- |
 //! | PyTorch checkpoint (`.ckpt`, `.pt`) | as published | raw or averaged weights | no |
 //! | safetensors | as published, or as here | yes | yes |
+//! | safetensors in several files, by their index ([`ShardIndex`]) | the same | yes | no |
 //! | GGUF (`.gguf`) of a [`Llama`](crate::judges::Llama) | as published | yes | no |
 //! | burnpack (`.bpk`) | as here | yes | yes |
 //!
@@ -22,10 +23,12 @@ mod published_models;
 mod published_names;
 mod pytorch;
 mod safetensors_file;
+mod shard_index;
 mod weights_file;
 
 pub use error::{Mismatch, WeightsError};
 pub use export::{WeightsFormat, save};
 pub use gguf::{GgufFile, GgufValue};
 pub use published_models::published_model;
+pub use shard_index::ShardIndex;
 pub use weights_file::{WeightsChoice, WeightsFile, WeightsSource};

@@ -17,6 +17,7 @@ use super::export::CONFIG_KEY;
 use super::gguf::GgufFile;
 use super::published_models::published_model;
 use super::published_names::{BACKBONE, PublishedNames, TOKEN_EMBEDDING, is_buffer};
+use super::shard_index::ShardIndex;
 use super::{architecture, pytorch, safetensors_file};
 use crate::judges::ForeignNames;
 use crate::{LanguageModel, LanguageModelConfig};
@@ -46,6 +47,8 @@ pub enum WeightsSource {
 #[derive(Debug)]
 pub struct WeightsFile {
     path: PathBuf,
+    /// The files with the tensors, if `path` is their index.
+    shards: Vec<PathBuf>,
     source: WeightsSource,
     /// Whether names and layout are those of the authors' code.
     is_published: bool,
@@ -54,15 +57,24 @@ pub struct WeightsFile {
 }
 
 impl WeightsFile {
-    /// Opens a PyTorch checkpoint, a safetensors file, a burnpack or a GGUF; the content decides which.
+    /// Opens a PyTorch checkpoint, a safetensors file, a burnpack or a GGUF; the content decides which. A file whose
+    /// name ends with `.index.json` stands for the safetensors files that it names.
     ///
     /// A checkpoint's prefix `backbone.` is taken off, and what lies outside it (teachers, optimizer,
     /// configuration, tokenizer) is passed over unread.
     ///
     /// # Errors
-    /// When the file cannot be read, or has none of these forms.
+    /// When the file cannot be read, or has none of these forms; when a file that an index names is missing or lacks
+    /// a tensor that it should hold.
     pub fn open(path: impl AsRef<Path>, choice: WeightsChoice) -> Result<Self, WeightsError> {
         let path = path.as_ref();
+        if ShardIndex::is_named_by(path) {
+            let index = ShardIndex::read(path)?;
+            return Ok(Self {
+                shards: index.files(),
+                ..Self::new(path, index.tensors()?, WeightsSource::Only, None)
+            });
+        }
         let read = |reason: String| WeightsError::read(path, reason);
         let mut start = [0; 4];
         File::open(path)
@@ -99,14 +111,32 @@ impl WeightsFile {
             .map(|text| serde_json::from_str(&text))
             .transpose()
             .map_err(|error| read(format!("the sizes in it are damaged: {error}")))?;
+        Ok(Self::new(path, tensors, source, config))
+    }
+
+    fn new(
+        path: &Path,
+        tensors: Vec<StoredTensor>,
+        source: WeightsSource,
+        config: Option<LanguageModelConfig>,
+    ) -> Self {
         let tensors = strip_backbone(tensors);
-        Ok(Self {
+        Self {
             path: path.to_path_buf(),
+            shards: Vec::new(),
             source,
             is_published: tensors.iter().any(|tensor| tensor.name == TOKEN_EMBEDDING),
             tensors,
             config,
-        })
+        }
+    }
+
+    /// The files that hold the tensors: the one that was opened, or those that it names.
+    pub fn files(&self) -> &[PathBuf] {
+        match self.shards.is_empty() {
+            true => std::slice::from_ref(&self.path),
+            false => &self.shards,
+        }
     }
 
     /// Which weights of the file these are.

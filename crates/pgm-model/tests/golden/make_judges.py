@@ -4,7 +4,8 @@
     python make_judges.py
 
 Writes `judges/<name>/`: `config.json`, `model.safetensors` (or `model.gguf`) and `expected.safetensors` with
-`tokens` [2, 24] and `logits` [2, 24, 300]. Made with torch 2.15.0, transformers 5.23.0, gguf 0.19.0.
+`tokens` [2, 24] and `logits` [2, 24, 300]. Made with torch 2.15.0, transformers 5.23.0 (`llama3` with 5.24.0),
+gguf 0.19.0.
 """
 
 import shutil
@@ -22,7 +23,7 @@ GPT2 = GPT2Config(vocab_size=VOCAB, n_positions=32, n_embd=32, n_layer=2, n_head
 
 
 def llama(**settings):
-    return LlamaConfig(
+    sizes = dict(
         vocab_size=VOCAB,
         hidden_size=32,
         intermediate_size=64,
@@ -30,8 +31,8 @@ def llama(**settings):
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=64,
-        **settings,
     )
+    return LlamaConfig(**(sizes | settings))
 
 
 def randomise(model):
@@ -112,4 +113,15 @@ rope = {"rope_theta": 50000.0, "rope_type": "default"}
 save_folder("gpt2", randomise(GPT2LMHeadModel(GPT2)))
 save_folder("llama", randomise(LlamaForCausalLM(llama(tie_word_embeddings=False))))
 save_folder("llama_tied", randomise(LlamaForCausalLM(llama(tie_word_embeddings=True, rope_parameters=rope))))
+# Frequencies of Llama 3.1 with a length that puts waves of these 4 pairs into all three of its ranges.
+slowed = {
+    "rope_theta": 500.0,
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
+llama3 = llama(tie_word_embeddings=True, rope_parameters=slowed, max_position_embeddings=512)
+save_folder("llama3", randomise(LlamaForCausalLM(llama3)))
 save_gguf("llama_gguf", randomise(LlamaForCausalLM(llama(tie_word_embeddings=True, rope_parameters=rope))))

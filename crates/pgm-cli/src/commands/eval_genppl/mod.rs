@@ -22,18 +22,20 @@ use super::run_args::RunArgs;
 use super::run_start::provenance;
 use super::sample_drawing::DrawingArgs;
 use crate::device::{self, Backend};
+use crate::hub::{self, LocatedModel};
 use crate::interrupt;
 
 const AFTER_HELP: &str = "\
 Examples:
-  pgm eval-genppl --judge models/gpt2-large --run runs/owt --n 1024 --steps 128 --mauve --markdown report.md
+  pgm eval-genppl --judge hub:openai-community/gpt2-large --run runs/owt --n 1024 --steps 128 --mauve --markdown report.md
   pgm eval-genppl --judge smollm2.gguf --sweep steps=8,16,32,64,128 --plots sweep
   pgm eval-genppl --judge smollm2.gguf --sweep temperature=0.7,0.8,0.9,1,top-p=0.9,1 --plots frontier
   pgm eval-genppl --judge smollm2.gguf --run runs/student --every-checkpoint --sweep steps=4,8,16,32,64 --plots rounds
   pgm eval-genppl --judge models/gpt2 --samples texts.jsonl
 
 A judge is a folder with `config.json`, `model.safetensors` and `tokenizer.json` of GPT-2 or a Llama, or a `.gguf`
-file of a Llama. Samples and results are written down batch by batch; the same command goes on where it was stopped,
+file of a Llama. HF_HOME says where downloads go, HF_TOKEN opens private and gated repositories.
+Samples and results are written down batch by batch; the same command goes on where it was stopped,
 and with a larger --n it judges only the new ones.";
 
 /// How likely a judge finds text that a model draws, and how varied that text is
@@ -44,8 +46,9 @@ and with a larger --n it judges only the new ones.";
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct EvalGenpplArgs {
-    /// Folder or `.gguf` file of the judge
-    #[arg(long, value_name = "PATH")]
+    /// Folder or `.gguf` file of the judge, or `hub:OWNER/NAME[/FILE.gguf][@REVISION]`, downloaded from the Hugging Face
+    /// hub once
+    #[arg(long, value_name = "JUDGE")]
     judge: PathBuf,
     #[command(flatten)]
     model: RunArgs,
@@ -88,7 +91,7 @@ pub struct EvalGenpplArgs {
     /// Write a page with the table, all settings and the pictures of --plots, too
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
-    /// Folder for samples and what the judge says of each [default: `generative` in the run's folder, or beside --samples]
+    /// Folder for samples and what the judge says of each [default: `generative` in the run's folder, in `runs/hub`, or beside --samples]
     #[arg(long, value_name = "DIR")]
     results: Option<PathBuf>,
     /// What to compute on [default: the fastest in this binary]
@@ -103,7 +106,7 @@ const MAX_LENGTH: usize = 1024;
 const MAUVE_SEEDS: usize = 5;
 
 impl EvalGenpplArgs {
-    pub fn run(self) -> Result<ExitCode> {
+    pub fn run(mut self) -> Result<ExitCode> {
         let is_stopped = |error: &anyhow::Error| {
             matches!(
                 error.downcast_ref::<EvalError>(),
@@ -119,7 +122,7 @@ impl EvalGenpplArgs {
         }
     }
 
-    fn evaluate(&self) -> Result<ExitCode> {
+    fn evaluate(&mut self) -> Result<ExitCode> {
         if self.mauve && self.references.is_none() {
             let without = [
                 ("--samples", &self.samples),
@@ -131,8 +134,16 @@ impl EvalGenpplArgs {
                 );
             }
         }
+        if self.samples.is_none() {
+            self.model.locate()?;
+        }
+        let LocatedModel { path, origin } = hub::judge(&self.judge)?;
         let device = device::open(self.backend)?;
-        let judge = Judge::open(&self.judge, &device)?;
+        let judge = Judge::open(&path, &device)?;
+        let judge = match origin {
+            Some(origin) => judge.with_name(origin.name),
+            None => judge,
+        };
         let interrupter = interrupt::graceful()?;
         let mut judging = Judging {
             judge: &judge,
@@ -265,7 +276,7 @@ impl EvalGenpplArgs {
         let sampler = generator.settings.sampler;
         let sampler = sampler.unwrap_or(SamplerKind::for_model(&run.network)[0]);
         let settings = json!({
-            "run": self.model.source().display().to_string(),
+            "run": self.model.source(),
             "checkpoint_step": run.step,
             "raw_weights": self.model.raw_weights,
             "config": run.config,
@@ -357,7 +368,7 @@ impl EvalGenpplArgs {
     /// Where samples and scores go.
     fn folder(&self) -> PathBuf {
         let beside = match &self.samples {
-            Some(path) => path.parent().unwrap_or(Path::new("")),
+            Some(path) => path.parent().unwrap_or(Path::new("")).to_path_buf(),
             None => self.model.output_folder(),
         };
         let folder = self.results.clone();

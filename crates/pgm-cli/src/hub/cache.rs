@@ -1,0 +1,173 @@
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::hub_name::HubName;
+
+/// The folder that the hub's programs share: `models--OWNER--NAME/` with `blobs/` (files by their ETag), `snapshots/`
+/// (commits, whose files are links to blobs), `refs/` (the commit of a branch or tag) and `.no_exist/` (what a commit is
+/// known to lack).
+#[derive(Debug)]
+pub struct Cache {
+    folder: PathBuf,
+}
+
+/// Holds a blob for one download at a time, also across processes; let go of when the process ends.
+pub struct BlobLock {
+    _file: File,
+}
+
+impl Cache {
+    /// The folder of `HF_HUB_CACHE`, or in `HF_HOME`, or the usual one in the home folder.
+    ///
+    /// # Errors
+    /// When there is no home folder.
+    pub fn from_environment() -> Result<Self> {
+        let folder = match (super::hub_client::variable("HF_HUB_CACHE"), home()) {
+            (Some(folder), _) => PathBuf::from(folder),
+            (None, Some(home)) => home.join("hub"),
+            (None, None) => bail!(
+                "there is no home folder to keep downloads in; set HF_HOME to the folder that they shall go to"
+            ),
+        };
+        Ok(Self { folder })
+    }
+
+    fn repository(&self, name: &HubName) -> PathBuf {
+        self.folder
+            .join(format!("models--{}--{}", name.owner, name.name))
+    }
+
+    /// The commit that a branch or tag was at when the hub was asked last.
+    pub fn commit_of(&self, name: &HubName) -> Option<String> {
+        let path = self.repository(name).join("refs").join(&name.revision);
+        let commit = fs::read_to_string(path).ok()?;
+        is_commit(commit.trim()).then(|| commit.trim().to_owned())
+    }
+
+    /// Notes the commit of a branch or tag.
+    pub fn set_commit(&self, name: &HubName, commit: &str) -> Result<()> {
+        let path = self.repository(name).join("refs").join(&name.revision);
+        self.write(&path, commit)
+    }
+
+    /// Where a file of a commit lies, whether it is there or not.
+    pub fn file(&self, name: &HubName, file: &str) -> PathBuf {
+        let snapshots = self.repository(name).join("snapshots");
+        snapshots.join(&name.revision).join(file)
+    }
+
+    /// Whether a commit is known to have no such file.
+    pub fn is_absent(&self, name: &HubName, file: &str) -> bool {
+        self.absence(name, file).exists()
+    }
+
+    /// Notes that a commit has no such file.
+    pub fn set_absent(&self, name: &HubName, file: &str) -> Result<()> {
+        self.write(&self.absence(name, file), "")
+    }
+
+    fn absence(&self, name: &HubName, file: &str) -> PathBuf {
+        let absent = self.repository(name).join(".no_exist");
+        absent.join(&name.revision).join(file)
+    }
+
+    /// Where a blob lies, whether it is there or not; its folder is made.
+    pub fn blob(&self, name: &HubName, etag: &str) -> Result<PathBuf> {
+        let path = self.repository(name).join("blobs").join(etag);
+        make_folder_of(&path)?;
+        Ok(path)
+    }
+
+    /// Waits for whoever downloads a blob at the moment.
+    pub fn lock(&self, name: &HubName, etag: &str) -> Result<BlobLock> {
+        let repository = self.repository(name);
+        let repository = repository.file_name().unwrap_or_default();
+        let locks = self.folder.join(".locks").join(repository);
+        let path = locks.join(format!("{etag}.lock"));
+        make_folder_of(&path)?;
+        let options = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path);
+        let file = options.with_context(|| format!("cannot write `{}`", path.display()))?;
+        let locked = match file.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                tracing::info!(repository = %name.repository(), "waiting for another process that downloads the same file");
+                file.lock()
+            }
+            Err(TryLockError::Error(error)) => Err(error),
+            Ok(()) => Ok(()),
+        };
+        if let Err(error) = locked {
+            tracing::warn!(path = %path.display(), %error, "no locks on this file system: download by one process at a time");
+        }
+        Ok(BlobLock { _file: file })
+    }
+
+    /// Puts a whole blob into its commit, as a link where the file system has them.
+    pub fn link(&self, name: &HubName, file: &str, etag: &str) -> Result<PathBuf> {
+        let path = self.file(name, file);
+        make_folder_of(&path)?;
+        // Out of the folders of the file, of the commit and of `snapshots`.
+        let up = "../".repeat(file.split('/').count() + 1);
+        let target = PathBuf::from(format!("{up}blobs/{etag}"));
+        match symlink(&target, &path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.exists() => {}
+            Err(_) => {
+                let blob = self.blob(name, etag)?;
+                fs::rename(&blob, &path)
+                    .with_context(|| format!("cannot write `{}`", path.display()))?;
+            }
+        }
+        Ok(path)
+    }
+
+    fn write(&self, path: &Path, text: &str) -> Result<()> {
+        make_folder_of(path)?;
+        pgm_data::write_file(path, text.as_bytes())?;
+        Ok(())
+    }
+}
+
+/// Whether a text is the hash of a commit.
+pub fn is_commit(text: &str) -> bool {
+    text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The folder of the hub's programs.
+pub fn home() -> Option<PathBuf> {
+    use super::hub_client::variable;
+    if let Some(home) = variable("HF_HOME") {
+        return Some(PathBuf::from(home));
+    }
+    let caches = match variable("XDG_CACHE_HOME") {
+        Some(caches) => PathBuf::from(caches),
+        None => std::env::home_dir()?.join(".cache"),
+    };
+    Some(caches.join("huggingface"))
+}
+
+fn make_folder_of(path: &Path) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    fs::create_dir_all(folder).with_context(|| {
+        format!(
+            "cannot make the folder `{}` for downloads (HF_HOME names another)",
+            folder.display()
+        )
+    })
+}
+
+#[cfg(unix)]
+fn symlink(target: &Path, link: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(target, link)
+}
+
+#[cfg(not(unix))]
+fn symlink(_: &Path, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
