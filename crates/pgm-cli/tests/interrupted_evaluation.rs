@@ -108,12 +108,15 @@ fn goes_on(args: &[&str], what: &str, timeless: &dyn Fn(&mut Value)) {
     let n_done = n_results(&folder.join("cut"));
     let line = format!("stopped after {n_done} of 400 {what}; the same command goes on");
     assert!(stderr.contains(&line), "{stderr}");
-    let before = std::fs::read_to_string(results(&folder.join("cut")).expect("results"));
+    let content = || {
+        let path = results(&folder.join("cut")).expect("results");
+        std::fs::read_to_string(path).expect("results")
+    };
+    let before = content();
 
     let n = (n_done + 5).to_string();
     let rest = json(folder, &[&cut[..], &["--n", &n]].concat());
-    let after = std::fs::read_to_string(results(&folder.join("cut")).expect("results"));
-    assert!(after.unwrap().starts_with(&before.unwrap()));
+    assert!(content().starts_with(&before));
     assert_eq!(n_results(&folder.join("cut")), n_done + 5);
     let whole = json(folder, &[args, &["--results", "whole", "--n", &n]].concat());
     let [rest, whole] = [rest, whole].map(|mut report| {

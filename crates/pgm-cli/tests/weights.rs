@@ -186,7 +186,7 @@ fn weights_alone_are_sampled_and_scored() {
 
 /// The tokens that a checkpoint draws.
 fn drawn(weights: &Path, tokenizer: &Path, more: &[&str]) -> Vec<Vec<u64>> {
-    let (weights, tokenizer) = (weights.to_str().unwrap(), tokenizer.to_str().unwrap());
+    let [weights, tokenizer] = [weights, tokenizer].map(|path| path.to_str().expect("UTF-8"));
     let sample = [
         "sample",
         "--json",
@@ -204,8 +204,8 @@ fn drawn(weights: &Path, tokenizer: &Path, more: &[&str]) -> Vec<Vec<u64>> {
     ];
     let text = stdout(&pgm(&[&sample[..], more].concat()));
     let line = |line: &str| {
-        let line: serde_json::Value = serde_json::from_str(line).unwrap();
-        serde_json::from_value(line["tokens"].clone()).unwrap()
+        let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        serde_json::from_value(line["tokens"].clone()).expect("tokens")
     };
     text.lines().map(line).collect()
 }
