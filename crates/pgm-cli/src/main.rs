@@ -63,6 +63,8 @@ enum Command {
 }
 
 fn main() -> std::process::ExitCode {
+    // A reader that goes away (`pgm info ... | head -1`) ends this program, too, instead of making it panic.
+    sigpipe::reset();
     let cli = Cli::parse();
     tracing_subscriber::fmt()
         .with_env_filter(

@@ -260,7 +260,7 @@ fn a_model_is_judged_at_each_number_of_steps_and_on_other_text() {
         ]
         .concat();
         let report: serde_json::Value = serde_json::from_str(&succeeds(&all)).unwrap();
-        report["n_tokens"].as_u64().unwrap()
+        report["report"]["n_tokens"].as_u64().unwrap()
     };
     // The detokenizer takes the spaces before the semicolons.
     let (all, fewer) = (perplexity(&[]), perplexity(&["--detokenizer", "wikitext"]));

@@ -1,7 +1,11 @@
 //! Commands on tiny weights in the form of the authors'.
 
+mod tiny_weights;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+use tiny_weights::{golden, small_tokenizer};
 
 fn pgm(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pgm"))
@@ -27,7 +31,7 @@ fn root() -> PathBuf {
 fn a_published_checkpoint_goes_through_all_formats() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name).display().to_string();
-    let checkpoint = root().join("crates/pgm-model/tests/golden/checkpoint_pgm.ckpt");
+    let checkpoint = golden().join("checkpoint_pgm.ckpt");
     let checkpoint = checkpoint.to_str().unwrap();
     let (first, second, third) = (file("a.safetensors"), file("b.bpk"), file("c.safetensors"));
 
@@ -85,35 +89,16 @@ fn info_shows_the_published_number_of_parameters_and_settings() {
     assert!(text.contains("1,000,000 steps of 64 sequences"), "{text}");
 }
 
-/// A tokenizer for a vocabulary of 101 with MASK: beginning, end, and single characters.
-fn small_tokenizer(path: &Path) {
-    let characters = ('!'..='~').chain(['Ġ', 'Ċ', 'ĉ', 'č']).map(String::from);
-    let tokens: Vec<String> = ["<s>", "</s>"]
-        .map(str::to_owned)
-        .into_iter()
-        .chain(characters)
-        .collect();
-    assert_eq!(tokens.len(), 100);
-    let tables = pgm_data::BpeTables {
-        tokens,
-        merges: Vec::new(),
-        special: vec![0, 1],
-        words: pgm_data::WordSplit::Gpt2,
-    };
-    let tokenizer = pgm_data::Tokenizer::from_bpe_tables("small", &tables)
-        .expect("a tokenizer of bytes is written");
-    tokenizer
-        .save(path)
-        .expect("a tokenizer of bytes is written");
-}
-
 #[test]
 fn weights_alone_are_sampled_and_scored() {
     let folder = tempfile::tempdir().expect("a tokenizer of bytes is written");
     let file = |name: &str| folder.path().join(name);
-    let golden = root().join("crates/pgm-model/tests/golden");
     let weights = file("network.safetensors");
-    std::fs::copy(golden.join("weights_pgm_linear_n025.safetensors"), &weights).unwrap();
+    std::fs::copy(
+        golden().join("weights_pgm_linear_n025.safetensors"),
+        &weights,
+    )
+    .unwrap();
     let weights = weights.to_str().unwrap();
     let common = ["--weights", weights, "--n-heads", "4", "--seq-len", "32"];
     let sample = [
@@ -129,7 +114,7 @@ fn weights_alone_are_sampled_and_scored() {
         "{error}"
     );
     let tokenizer = file("tokenizer.json");
-    small_tokenizer(&tokenizer);
+    small_tokenizer(&tokenizer, 100);
     let text = stdout(&pgm(&sample));
     let tokens: Vec<usize> = text
         .lines()
@@ -192,23 +177,84 @@ fn weights_alone_are_sampled_and_scored() {
     .concat();
     let report: serde_json::Value = serde_json::from_str(&stdout(&pgm(&with_text))).unwrap();
     assert!(
-        report["perplexity"]
+        report["report"]["perplexity"]
             .as_f64()
             .is_some_and(|value| value > 1.0),
         "{report}"
     );
 }
 
+/// The tokens that a checkpoint draws.
+fn drawn(weights: &Path, tokenizer: &Path, more: &[&str]) -> Vec<Vec<u64>> {
+    let [weights, tokenizer] = [weights, tokenizer].map(|path| path.to_str().expect("UTF-8"));
+    let sample = [
+        "sample",
+        "--json",
+        "--n",
+        "3",
+        "--steps",
+        "6",
+        "--length",
+        "24",
+        "--no-eos-stop",
+        "--weights",
+        weights,
+        "--tokenizer",
+        tokenizer,
+    ];
+    let text = stdout(&pgm(&[&sample[..], more].concat()));
+    let line = |line: &str| {
+        let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        serde_json::from_value(line["tokens"].clone()).expect("tokens")
+    };
+    text.lines().map(line).collect()
+}
+
+#[test]
+fn a_pickled_checkpoint_draws_the_same_before_and_after_conversion() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokenizer = folder.path().join("t.json");
+    small_tokenizer(&tokenizer, 10);
+    let checkpoint = golden().join("checkpoint_pgm_tame.ckpt");
+    let heads = ["--n-heads", "2"];
+    let averaged = drawn(&checkpoint, &tokenizer, &heads);
+    let raw = drawn(
+        &checkpoint,
+        &tokenizer,
+        &["--n-heads", "2", "--raw-weights"],
+    );
+    for tokens in averaged.iter().chain(&raw) {
+        assert_eq!(tokens.len(), 24);
+        assert!(tokens.iter().all(|&token| token < 10), "{tokens:?}");
+    }
+    // The averaged weights of the file are the raw ones with another sign.
+    assert_ne!(averaged, raw);
+    // As the help of `convert` spells them.
+    for format in ["safetensors", "burnpack", "published"] {
+        for (choice, wanted) in [("ema", &averaged), ("raw", &raw)] {
+            let output = folder.path().join(format!("{choice}.{format}"));
+            let (from, to) = (checkpoint.to_str().unwrap(), output.to_str().unwrap());
+            let convert = ["convert", from, "--to", format, "--output", to, "--weights"];
+            stdout(&pgm(&[&convert[..], &[choice], &heads[..]].concat()));
+            // The file says how many heads it has.
+            assert_eq!(
+                drawn(&output, &tokenizer, &[]),
+                *wanted,
+                "{format} {choice}"
+            );
+        }
+    }
+}
+
 #[test]
 fn checkpoints_that_are_not_what_their_name_says_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name);
-    let golden = root().join("crates/pgm-model/tests/golden");
     let sample = |path: &Path| {
         let path = path.to_str().unwrap().to_owned();
         stderr(&pgm(&["sample", "--weights", &path, "--n-heads", "2"]))
     };
-    let checkpoint = golden.join("checkpoint_pgm.ckpt");
+    let checkpoint = golden().join("checkpoint_pgm.ckpt");
     for name in ["pgm_8_8.ckpt", "mdlm.ckpt"] {
         std::fs::copy(&checkpoint, file(name)).unwrap();
         let error = sample(&file(name));
@@ -223,7 +269,7 @@ fn checkpoints_that_are_not_what_their_name_says_are_refused() {
         error.contains("holds several files with weights"),
         "{error}"
     );
-    small_tokenizer(&file("tokenizer.json"));
+    small_tokenizer(&file("tokenizer.json"), 100);
     std::fs::copy(&checkpoint, file("mine.ckpt")).unwrap();
     let error = sample(&file("mine.ckpt"));
     assert!(

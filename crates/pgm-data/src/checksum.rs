@@ -13,8 +13,11 @@ pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
     to_hex(&Sha256::digest(bytes))
 }
 
-/// The length of a file in bytes, and its SHA-256 as [`sha256_hex`] writes it.
-pub(crate) fn sha256_of_file(path: &Path) -> Result<(u64, String), DataError> {
+/// The length of a file in bytes, and its SHA-256 as 64 lower-case hexadecimal digits.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn sha256_of_file(path: &Path) -> Result<(u64, String), DataError> {
     let mut file = File::open(path).map_err(DataError::io("read", path))?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 18];

@@ -94,6 +94,7 @@ mod zstd_reader;
 pub use atomic_file::write_file;
 pub use batch_prefetcher::BatchPrefetcher;
 pub use bpe_tables::{BpeTables, WordSplit};
+pub use checksum::sha256_of_file;
 pub use corpus::Corpus;
 pub use detokenizer::Detokenizer;
 pub use document_split::DocumentSplit;

@@ -42,6 +42,37 @@ pub enum TokenDataset {
     Padded(PaddedDataset),
 }
 
+impl TokenDataset {
+    /// The shard that the rows are made of.
+    pub fn shard(&self) -> &TokenShard {
+        match self {
+            Self::Packed(rows) => rows.shard(),
+            Self::Padded(rows) => rows.shard(),
+        }
+    }
+
+    /// Tokens in a row, those that packing adds included.
+    pub fn seq_len(&self) -> usize {
+        match self {
+            Self::Packed(rows) => rows.seq_len(),
+            Self::Padded(rows) => rows.seq_len(),
+        }
+    }
+
+    /// Rows.
+    pub fn n_rows(&self) -> usize {
+        self.len()
+    }
+
+    /// Tokens that are in no row: at the end of the text, or of long documents.
+    pub fn n_dropped_tokens(&self) -> usize {
+        match self {
+            Self::Packed(rows) => rows.n_dropped_tokens(),
+            Self::Padded(rows) => rows.n_dropped_tokens(),
+        }
+    }
+}
+
 impl Dataset<TokenSequence> for TokenDataset {
     fn get(&self, index: usize) -> Result<TokenSequence, DatasetError> {
         match self {
@@ -119,6 +150,11 @@ mod tests {
                 .map(|index| rows.get(index).unwrap().tokens)
                 .collect()
         };
+        let dropped = |packing: Packing| {
+            let rows = packing.rows(shard.clone(), 4, &tokenizer).unwrap();
+            assert_eq!((rows.seq_len(), rows.shard().n_tokens()), (4, 4));
+            rows.n_dropped_tokens()
+        };
         let end = 50256;
         assert_eq!(
             rows(Packing::Concatenated),
@@ -129,6 +165,9 @@ mod tests {
             rows(Packing::Padded),
             [[end, 1, 2, end], [end, 4, end, end]]
         );
+        // 1 2 3 EOS 4 EOS fill three rows; a row for 1 2 3 has no room for the 3.
+        assert_eq!(dropped(Packing::Concatenated), 0);
+        assert_eq!(dropped(Packing::Padded), 1);
     }
 
     #[test]

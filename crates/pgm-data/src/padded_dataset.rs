@@ -51,6 +51,15 @@ impl PaddedDataset {
     pub fn shard(&self) -> &TokenShard {
         &self.shard
     }
+
+    /// Tokens at the end of documents that their rows have no room for.
+    pub fn n_dropped_tokens(&self) -> usize {
+        let documents = 0..self.shard.n_documents();
+        documents
+            .map(|index| self.shard.document_range(index).len())
+            .map(|n_tokens| n_tokens.saturating_sub(self.seq_len - 2))
+            .sum()
+    }
 }
 
 impl Dataset<TokenSequence> for PaddedDataset {

@@ -29,6 +29,7 @@ mod perplexity;
 mod ratio_estimate;
 mod sampler_kind;
 mod sampling_settings;
+mod scored_sequence;
 mod template;
 mod throughput;
 
@@ -50,5 +51,6 @@ pub use perplexity::{Perplexity, PerplexityReport};
 pub use ratio_estimate::RatioEstimate;
 pub use sampler_kind::SamplerKind;
 pub use sampling_settings::SamplingSettings;
+pub use scored_sequence::{ScoredSequence, SequenceScores};
 pub use template::{Template, TemplateError};
 pub use throughput::Throughput;

@@ -7,7 +7,7 @@ use pgm_data::TokenSequence;
 use pgm_model::LanguageModel;
 use serde::Serialize;
 
-use crate::{EvalError, RatioEstimate};
+use crate::{EvalError, RatioEstimate, ScoredSequence, SequenceScores};
 
 /// How the perplexity of a model on a set of sequences is estimated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,21 +44,26 @@ pub struct PerplexityReport {
 }
 
 impl Perplexity {
-    /// Runs the estimate; `progress` hears of sequences done and of all, and stops the work by
-    /// returning false.
+    /// Scores the sequences that `scores` has not yet, batch by batch, and sums all up. `progress` hears of
+    /// sequences done and of all, and stops the work by returning false.
     ///
     /// For diffusion models each draw hides tokens with its own time, spread evenly over draws, and
     /// hidden tokens count with the weight of the likelihood bound; every valid token is in the
     /// denominator, so that MDLM and PGM compare. Autoregressive models predict all tokens but
     /// the first.
     ///
+    /// A score depends on the seed and the number of its sequence, not on the batch size (but for rounding) nor on
+    /// what was scored before. Batches begin at multiples of the batch size, so that an estimate which goes on
+    /// after whole batches gives the very numbers of one that was left alone.
+    ///
     /// # Errors
-    /// When there is nothing to evaluate, the loss is not finite, or the work is stopped.
+    /// When there is nothing to evaluate, the loss is not finite, the scores cannot be kept, or the work is stopped.
     pub fn estimate(
         &self,
         model: &LanguageModel,
         data: &dyn Dataset<TokenSequence>,
         device: &Device,
+        scores: &mut dyn SequenceScores,
         progress: &mut dyn FnMut(usize, usize) -> bool,
     ) -> Result<PerplexityReport, EvalError> {
         let n_draws = match model {
@@ -76,15 +81,20 @@ impl Perplexity {
         }
         let available = data.len();
         let n_sequences = self.n_sequences.unwrap_or(available).min(available);
-        let mut sums = Vec::with_capacity(n_sequences);
-        for start in (0..n_sequences).step_by(self.batch_size) {
-            let indices: Vec<usize> = (start..(start + self.batch_size).min(n_sequences)).collect();
+        while scores.scored().len() < n_sequences {
+            let start = scores.scored().len();
+            let end = (start - start % self.batch_size + self.batch_size).min(n_sequences);
+            let indices: Vec<usize> = (start..end).collect();
             let batch = pgm_data::TokenBatch::collect(data, &indices)?;
-            sums.extend(self.sequence_sums(model, &batch, start, device)?);
-            if !progress(sums.len(), n_sequences) {
+            scores.append(self.score(model, &batch, start, device)?)?;
+            if !progress(end, n_sequences) && end < n_sequences {
                 return Err(EvalError::Interrupted);
             }
         }
+        let sums: Vec<(f64, usize)> = scores.scored()[..n_sequences]
+            .iter()
+            .map(|sequence| (sequence.nats, sequence.n_tokens))
+            .collect();
         let estimate = RatioEstimate::new(&sums).ok_or(EvalError::Zero { name: "tokens" })?;
         let perplexity = estimate.mean.exp();
         Ok(PerplexityReport {
@@ -98,14 +108,14 @@ impl Perplexity {
         })
     }
 
-    /// Nats, averaged over draws, and tokens of each sequence.
-    fn sequence_sums(
+    /// The sequences of a batch, the first of which has number `first_sequence`.
+    fn score(
         &self,
         model: &LanguageModel,
         host: &pgm_data::TokenBatch,
         first_sequence: usize,
         device: &Device,
-    ) -> Result<Vec<(f64, usize)>, EvalError> {
+    ) -> Result<Vec<ScoredSequence>, EvalError> {
         let batch = device_batch(host, device);
         let nll = match model {
             LanguageModel::Causal(network) => {
@@ -132,14 +142,19 @@ impl Perplexity {
             .valid
             .chunks(host.seq_len)
             .map(|row| row[skipped..].iter().filter(|&&valid| valid).count());
-        let rows: Vec<(f64, usize)> = nll.into_iter().zip(counts).collect();
-        match rows.iter().position(|(sum, _)| !sum.is_finite()) {
-            Some(row) => Err(EvalError::NotFinite {
-                sequence: first_sequence + row,
-                value: rows[row].0,
+        let rows = (first_sequence..).zip(nll.into_iter().zip(counts));
+        rows.map(|(number, (nats, n_tokens))| match nats.is_finite() {
+            true => Ok(ScoredSequence {
+                number,
+                nats,
+                n_tokens,
             }),
-            None => Ok(rows),
-        }
+            false => Err(EvalError::NotFinite {
+                sequence: number,
+                value: nats,
+            }),
+        })
+        .collect()
     }
 
     /// Every sequence has a random stream of its own, so that the result does not depend on the
@@ -190,4 +205,150 @@ fn row_sums(nll: Tensor<2>) -> Result<Vec<f64>, EvalError> {
         .chunks(width)
         .map(|row| row.iter().map(|&x| x as f64).sum())
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use burn::data::dataset::InMemDataset;
+    use burn::module::{Module, ModuleMapper, Param};
+    use burn::tensor::Distribution;
+    use pgm_model::weights::{WeightsChoice, WeightsFile};
+    use pgm_model::{CausalDitConfig, LanguageModelConfig};
+    use serde_json::json;
+
+    use super::*;
+    use crate::ResultsFile;
+
+    const MASK: usize = 100;
+
+    /// A diffusion model with random weights among the golden values of `pgm-model`.
+    fn golden(name: &str) -> LanguageModel {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../pgm-model/tests/golden")
+            .join(name);
+        let file = WeightsFile::open(path, WeightsChoice::default()).unwrap();
+        file.load(Some(4), &Device::flex()).unwrap()
+    }
+
+    fn causal() -> LanguageModel {
+        struct Randomise;
+        impl ModuleMapper for Randomise {
+            fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+                param.map(|weights| weights.random_like(Distribution::Normal(0.0, 0.3)))
+            }
+        }
+        let config = LanguageModelConfig::Causal(CausalDitConfig {
+            vocab_size: MASK + 1,
+            d_model: 16,
+            n_heads: 2,
+            n_blocks: 1,
+            mlp_ratio: 2,
+            dropout: 0.0,
+        });
+        config.init(&Device::flex()).map(&mut Randomise)
+    }
+
+    /// Seven sequences of 12 tokens, of which the last one or two do not count.
+    fn data() -> InMemDataset<TokenSequence> {
+        let sequence = |i: usize| TokenSequence {
+            tokens: (0..12).map(|j| (i * i + 17 * j) as u32 % 100).collect(),
+            valid: (0..12).map(|j| j < 10 + i % 2).collect(),
+        };
+        InMemDataset::new((0..7).map(sequence).collect())
+    }
+
+    fn perplexity(batch_size: usize, n_sequences: Option<usize>) -> Perplexity {
+        Perplexity {
+            n_sequences,
+            n_draws: 3,
+            batch_size,
+            seed: 5,
+            mask_token: MASK,
+        }
+    }
+
+    #[test]
+    fn scores_do_not_depend_on_the_batch_size() {
+        for model in [
+            golden("weights_pgm_linear_n025.safetensors"),
+            golden("weights_mdlm_n025.safetensors"),
+            causal(),
+        ] {
+            let with = |batch_size| {
+                let mut scores = Vec::new();
+                let report = perplexity(batch_size, None)
+                    .estimate(
+                        &model,
+                        &data(),
+                        &Device::flex(),
+                        &mut scores,
+                        &mut |_, _| true,
+                    )
+                    .unwrap();
+                (scores, report)
+            };
+            let (alone, report) = with(1);
+            let skipped = usize::from(matches!(model, LanguageModel::Causal(_)));
+            let n_tokens: Vec<usize> = alone.iter().map(|score| score.n_tokens).collect();
+            let wanted = [10, 11, 10, 11, 10, 11, 10].map(|n| n - skipped);
+            assert_eq!(n_tokens, wanted);
+            assert_eq!(report.n_tokens, wanted.iter().sum::<usize>());
+            assert_eq!((report.n_sequences, alone[6].number), (7, 6));
+            for batch_size in [2, 3, 64] {
+                let (together, other) = with(batch_size);
+                for (a, b) in alone.iter().zip(&together) {
+                    assert!((a.nats / b.nats - 1.0).abs() < 1e-5, "{a:?} {b:?}");
+                }
+                assert!((report.nll / other.nll - 1.0).abs() < 1e-5);
+                let errors = report.nll_standard_error / other.nll_standard_error;
+                assert!((errors - 1.0).abs() < 1e-4);
+            }
+        }
+    }
+
+    #[test]
+    fn an_estimate_that_was_cut_gives_the_same_numbers() {
+        let model = golden("weights_pgm_linear_n025.safetensors");
+        let folder = tempfile::tempdir().unwrap();
+        let settings = json!({"seed": 5});
+        let go_on = |name: &str, batch_size, n_sequences, n_batches| {
+            let path = folder.path().join(name);
+            let mut scores = ResultsFile::<ScoredSequence>::open(&path, &settings).unwrap();
+            let mut left = n_batches;
+            let result = perplexity(batch_size, n_sequences).estimate(
+                &model,
+                &data(),
+                &Device::flex(),
+                &mut scores,
+                &mut |_, _| {
+                    left -= 1;
+                    left > 0
+                },
+            );
+            (result, scores.samples().to_vec())
+        };
+        let (whole, scores) = go_on("whole", 2, None, 100);
+        let whole = whole.unwrap();
+        // Interrupted after two batches, and again after one.
+        let (stopped, first) = go_on("stopped", 2, None, 2);
+        assert!(matches!(stopped, Err(EvalError::Interrupted)));
+        assert_eq!(first, scores[..4]);
+        let (stopped, more) = go_on("stopped", 2, None, 1);
+        assert!(matches!(stopped, Err(EvalError::Interrupted)));
+        assert_eq!(more, scores[..6]);
+        let (rest, all) = go_on("stopped", 2, None, 1);
+        assert_eq!((rest.unwrap(), all), (whole, scores.clone()));
+        // Fewer sequences first, with another batch size: the same but for rounding.
+        let (few, first) = go_on("few", 3, Some(5), 100);
+        assert_eq!((few.unwrap().n_sequences, first.len()), (5, 5));
+        let (all, of_both) = go_on("few", 2, None, 100);
+        assert!((all.unwrap().nll / whole.nll - 1.0).abs() < 1e-5);
+        assert_eq!(of_both[..5], first);
+        // Nothing is left to do, for fewer sequences neither.
+        assert_eq!(go_on("whole", 2, None, 1).0.unwrap(), whole);
+        let (few, _) = go_on("whole", 2, Some(5), 1);
+        assert_eq!(few.unwrap().n_sequences, 5);
+    }
 }

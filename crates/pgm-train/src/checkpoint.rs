@@ -5,6 +5,7 @@ use burn::module::Module;
 use burn::optim::{ModuleOptimizer, OptimizerRecord};
 use burn::store::ModuleRecord;
 use pgm_model::LanguageModel;
+use pgm_model::weights::WeightsSource;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint_files::{FileDigest, check_digest, digests, sync};
@@ -164,6 +165,26 @@ impl Checkpoint {
         match self.ema_updates()? {
             Some(_) => self.load_module(EMA_FILE, network).map(Some),
             None => Ok(None),
+        }
+    }
+
+    /// SHA-256 of the file with these weights, as it was written.
+    ///
+    /// # Errors
+    /// When the checkpoint does not say so.
+    pub fn weights_sha256(&self, weights: WeightsSource) -> Result<String, TrainError> {
+        let name = match weights {
+            WeightsSource::Average => EMA_FILE,
+            WeightsSource::Raw | WeightsSource::Only => MODEL_FILE,
+        };
+        let files = self.state()?.files;
+        match files.into_iter().find(|file| file.name == name) {
+            Some(file) => Ok(file.sha256),
+            None => Err(TrainError::File {
+                action: "use",
+                path: self.path.join(STATE_FILE),
+                reason: format!("it does not name `{name}`"),
+            }),
         }
     }
 

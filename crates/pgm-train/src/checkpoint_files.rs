@@ -12,9 +12,9 @@ use crate::TrainError;
 /// A file as it was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FileDigest {
-    name: String,
+    pub(crate) name: String,
     bytes: u64,
-    sha256: String,
+    pub(crate) sha256: String,
 }
 
 /// The digests of some files of a folder; the files are on the disk then.

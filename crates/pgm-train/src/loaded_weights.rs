@@ -44,6 +44,7 @@ impl LoadedRun {
             tokenizer,
             mask_token,
             step: 0,
+            weights: file.source(),
         })
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use pgm_data::{PreparedData, TokenDataset, Tokenizer};
-use pgm_model::weights::WeightsChoice;
+use pgm_model::weights::{WeightsChoice, WeightsSource};
 use pgm_model::{LanguageModel, LanguageModelConfig};
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,8 @@ pub struct LoadedRun {
     pub mask_token: usize,
     /// Optimizer steps of the checkpoint.
     pub step: usize,
+    /// Which of its weights these are.
+    pub weights: WeightsSource,
 }
 
 impl LoadedRun {
@@ -329,11 +331,11 @@ impl RunFolder {
             .network(config.objective.kind, vocab_size)
             .init(device)
             .with_precision(config.model.precision);
-        let network = match weights {
-            WeightsChoice::Raw => checkpoint.load_network(network)?,
+        let (network, weights) = match weights {
+            WeightsChoice::Raw => (checkpoint.load_network(network)?, WeightsSource::Raw),
             WeightsChoice::Average => match checkpoint.load_average(network.clone())? {
-                Some(average) => average,
-                None => checkpoint.load_network(network)?,
+                Some(average) => (average, WeightsSource::Average),
+                None => (checkpoint.load_network(network)?, WeightsSource::Raw),
             },
         };
         Ok(LoadedRun {
@@ -342,6 +344,7 @@ impl RunFolder {
             network,
             mask_token,
             step: checkpoint.step,
+            weights,
         })
     }
 

@@ -290,6 +290,7 @@ impl<'a> Trainer<'a> {
             &state.evaluation_network(),
             &data.validation,
             &self.device,
+            &mut Vec::new(),
             &mut |done, total| {
                 observer.on_event(TrainingEvent::Validating { done, total });
                 !interrupter.should_stop()

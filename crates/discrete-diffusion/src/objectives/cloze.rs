@@ -17,7 +17,7 @@ use crate::{token_cross_entropy, without_token};
 /// `(0, 1]` with weight `1 / t` and independent masks gives each set the same weight, with a higher variance.
 ///
 /// # Reference
-/// SMDM (arXiv 2410.18514) and LLaDA (arXiv 2502.09992), whose code scores answers so.
+/// LLaDA (arXiv 2502.09992), whose code scores answers so. That of SMDM (arXiv 2410.18514) draws the time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AnswerDraw {
     /// Which tokens of the answer are hidden, ascending.

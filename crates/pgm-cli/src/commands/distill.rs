@@ -59,7 +59,7 @@ impl DistillArgs {
             folder.clear()?;
         }
         let schedule = config.schedule();
-        let interrupter = interrupt::graceful()?;
+        let interrupter = interrupt::graceful("stopping after this step, then saving")?;
         let provenance = provenance(&device);
         let mut observer = observer(self.plain, &interrupter, schedule.n_steps());
         let started = Instant::now();

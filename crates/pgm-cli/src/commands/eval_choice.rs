@@ -3,14 +3,16 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use pgm_eval::{ChoiceEvaluation, ChoiceReport, Estimate, QuestionFile, QuestionKind, ResultsFile};
+use pgm_eval::{
+    ChoiceEvaluation, ChoiceReport, Estimate, EvalError, QuestionFile, QuestionKind, ResultsFile,
+};
 use pgm_model::LanguageModel;
 use serde_json::json;
 
 use super::run_args::RunArgs;
 use crate::device::{self, Backend};
-use crate::format;
 use crate::progress::Stage;
+use crate::{format, interrupt};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -91,25 +93,21 @@ impl EvalChoiceArgs {
             seed: self.seed,
             mask_token: run.mask_token,
         };
-        let settings = json!({
-            "questions": self.questions.display().to_string(),
-            "sha256": file.fingerprint(),
-            "model": self.model.source(),
-            "checkpoint_step": run.step,
-            "raw_weights": self.model.raw_weights,
-            "config": run.config,
-            "n_draws": n_draws,
-            "max_length": evaluation.max_length,
-            "seed": self.seed,
-        });
+        let mut settings = self.model.settings(&run)?;
+        settings["questions"] = json!(self.questions.display().to_string());
+        settings["sha256"] = json!(file.fingerprint());
+        settings["n_draws"] = json!(n_draws);
+        settings["max_length"] = json!(evaluation.max_length);
+        settings["seed"] = json!(self.seed);
         let folder = self.results.clone();
         let folder = folder.unwrap_or_else(|| self.model.output_folder().join("choices"));
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
         let path = folder.join(ResultsFile::name_for(&settings));
         let mut results = ResultsFile::open(&path, &settings)?;
+        let interrupter = interrupt::graceful("stopping after these questions, which are kept")?;
         let mut stage = Stage::new("answer", n_questions);
-        evaluation.answer(
+        let answered = evaluation.answer(
             &run.network,
             &run.tokenizer,
             &file,
@@ -117,10 +115,15 @@ impl EvalChoiceArgs {
             &mut results,
             &mut |done, total| {
                 stage.update(done, total, "questions");
-                true
+                !interrupter.should_stop()
             },
-        )?;
+        );
         drop(stage);
+        if let Err(EvalError::Interrupted) = answered {
+            let n_done = results.samples().len();
+            return Ok(interrupt::stopped(n_done, n_questions, "questions"));
+        }
+        answered?;
         let report = ChoiceReport::of(&results.samples()[..n_questions], n_draws);
         if self.json {
             let results = path.display().to_string();

@@ -1,19 +1,24 @@
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use pgm_eval::Perplexity;
+use pgm_eval::{EvalError, Perplexity, ResultsFile, ScoredSequence};
+use pgm_model::LanguageModel;
+use serde_json::json;
 
 use super::eval_text::TextArgs;
 use super::run_args::RunArgs;
+use super::run_start::provenance;
 use crate::device::{self, Backend};
-use crate::format;
 use crate::progress::Stage;
+use crate::{format, interrupt};
 
 /// Perplexity on the held-out text of a run, or on any text, with its standard error
 ///
 /// For diffusion models (PGM, MDLM) this is an upper bound, estimated by Monte Carlo over what is
-/// hidden; more draws narrow it. For autoregressive models it is exact.
+/// hidden; more draws narrow it. For autoregressive models it is exact. Each sequence is written down as it is scored:
+/// the same command goes on where it was stopped, and with a larger --n it scores only the new ones.
 #[derive(Debug, Args)]
 pub struct EvalPplArgs {
     #[command(flatten)]
@@ -35,6 +40,9 @@ pub struct EvalPplArgs {
     /// One JSON object instead of text
     #[arg(long)]
     json: bool,
+    /// Folder for the nats of each sequence [default: `perplexities` in the run's folder, or beside --weights]
+    #[arg(long, value_name = "DIR")]
+    results: Option<PathBuf>,
     /// What to compute on [default: the fastest in this binary]
     #[arg(long)]
     backend: Option<Backend>,
@@ -45,39 +53,87 @@ impl EvalPplArgs {
         self.model.locate()?;
         let device = device::open(self.backend)?;
         let run = self.model.load(&device)?;
-        let data = match self.text.rows(&run, &self.model.output_folder())? {
-            Some(rows) => rows,
-            None if self.model.weights.is_some() => {
-                bail!("--weights come without held-out text; name one with --text")
-            }
-            None => self.model.folder().validation_set(&run.config)?,
-        };
+        let folder = self.results.clone();
+        let folder = folder.unwrap_or_else(|| self.model.output_folder().join("perplexities"));
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
+        let text = self.text.open(&self.model, &run, &folder)?;
+        let available = text.rows.n_rows();
+        let n_sequences = self.n.unwrap_or(available);
+        if n_sequences > available {
+            bail!("--n is {n_sequences}, the text has {available} sequences");
+        }
+        let is_exact = matches!(run.network, LanguageModel::Causal(_));
         let estimate = Perplexity {
-            n_sequences: self.n,
+            n_sequences: Some(n_sequences),
             n_draws: self.draws,
             batch_size: self.batch_size,
             seed: self.seed,
             mask_token: run.mask_token,
         };
-        let mut stage = Stage::new("validate", self.n.unwrap_or(0));
-        let report = estimate.estimate(&run.network, &data, &device, &mut |done, total| {
-            stage.update(done, total, "sequences");
-            true
-        })?;
+        let mut settings = self.model.settings(&run)?;
+        settings["text"] = text.settings();
+        settings["n_draws"] = json!(if is_exact { 0 } else { self.draws });
+        settings["seed"] = json!(self.seed);
+        let path = folder.join(ResultsFile::name_for(&settings));
+        let mut results = ResultsFile::<ScoredSequence>::open(&path, &settings)?;
+        let n_found = results.samples().len();
+        if n_found > 0 {
+            tracing::info!(n_found, path = %path.display(), "going on with sequences scored before");
+        }
+        let interrupter = interrupt::graceful("stopping after this batch, which is kept")?;
+        let mut stage = Stage::new("score", n_sequences);
+        let report = estimate.estimate(
+            &run.network,
+            &text.rows,
+            &device,
+            &mut results,
+            &mut |done, total| {
+                stage.update(done, total, "sequences");
+                !interrupter.should_stop()
+            },
+        );
         drop(stage);
+        let report = match report {
+            Err(EvalError::Interrupted) => {
+                let n_done = results.samples().len();
+                return Ok(interrupt::stopped(n_done, n_sequences, "sequences"));
+            }
+            report => report?,
+        };
+        let counted = match is_exact {
+            true => "all but padding and the first of each row, which is BOS",
+            false => "all but padding, hidden or not, BOS and EOS among them",
+        };
         if self.json {
-            println!("{}", serde_json::to_string(&report)?);
-        } else {
-            println!("perplexity {}", format::perplexity(&report));
-            println!(
-                "nll {:.4} ± {:.4} nats per token, {}",
-                report.nll,
-                report.nll_standard_error,
-                match &self.model.weights {
-                    Some(_) => format!("weights `{}`", self.model.source()),
-                    None => format!("checkpoint of step {}", format::count(run.step)),
-                }
-            );
+            let report = json!({
+                "report": report,
+                "tokens_counted": counted,
+                "settings": settings,
+                "results": path.display().to_string(),
+                "program": provenance(&device),
+            });
+            println!("{report}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        println!("perplexity {}", format::perplexity(&report));
+        println!(
+            "nll {:.4} ± {:.4} nats per token (standard error), {}",
+            report.nll,
+            report.nll_standard_error,
+            match is_exact {
+                true => "exact".to_owned(),
+                false => format!("an upper bound; seed of the draws {}", self.seed),
+            }
+        );
+        for (name, value) in [
+            ("text", text.source_in_words()),
+            ("rows", text.rows_in_words()),
+            ("tokens", counted.to_owned()),
+            ("weights", self.model.weights_in_words(&run)),
+            ("results", format!("`{}`", path.display())),
+        ] {
+            println!("{name:<10} {value}");
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -1,10 +1,12 @@
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
-use pgm_data::{Corpus, Detokenizer, ShardWriter, TokenDataset};
+use pgm_data::{Corpus, Detokenizer, Packing, ShardWriter, TokenDataset};
 use pgm_train::LoadedRun;
+use serde_json::{Value, json};
 
+use super::run_args::RunArgs;
 use crate::format;
 
 /// Text to evaluate on instead of a run's held-out text.
@@ -28,20 +30,74 @@ enum TextSet {
     Lm1b,
     /// LAMBADA
     Lambada,
-    /// ArXiv and PubMed
+    /// AG News: nothing is undone, as published
+    AgNews,
+    /// PubMed of Scientific Papers
+    Pubmed,
+    /// arXiv of Scientific Papers
+    Arxiv,
+    /// The same as `pubmed` and `arxiv`
     ScientificPapers,
 }
 
+/// Rows of text to evaluate on, and where they come from.
+pub struct EvalText {
+    /// The rows.
+    pub rows: TokenDataset,
+    packing: Packing,
+    source: TextSource,
+}
+
+enum TextSource {
+    HeldOut {
+        folder: PathBuf,
+    },
+    Files {
+        files: Vec<TextFile>,
+        detokenizer: Option<Detokenizer>,
+    },
+}
+
+struct TextFile {
+    path: PathBuf,
+    n_bytes: u64,
+    sha256: String,
+}
+
 impl TextArgs {
-    /// The rows of the text in the form of the run's; nothing if no text is given. Its tokens go into a file in the
-    /// run's folder.
-    pub fn rows(&self, run: &LoadedRun, folder: &Path) -> Result<Option<TokenDataset>> {
-        if self.text.is_empty() {
-            return Ok(None);
+    /// The text that is named, or the held-out text of the run. Tokens of a text that is named go into a file in
+    /// `folder`.
+    pub fn open(&self, model: &RunArgs, run: &LoadedRun, folder: &Path) -> Result<EvalText> {
+        let packing = run.config.data.packing;
+        if !self.text.is_empty() {
+            return self.files(run, folder);
         }
+        if model.weights.is_some() {
+            bail!("--weights come without held-out text; name one with --text");
+        }
+        Ok(EvalText {
+            rows: model.folder().validation_set(&run.config)?,
+            packing,
+            source: TextSource::HeldOut {
+                folder: model.folder().data(&run.config),
+            },
+        })
+    }
+
+    fn files(&self, run: &LoadedRun, folder: &Path) -> Result<EvalText> {
         let data = &run.config.data;
         let corpus =
             Corpus::open(&self.text, data.split.clone())?.with_text_field(&data.text_field);
+        let mut files = Vec::new();
+        for path in corpus.files() {
+            let (n_bytes, sha256) = pgm_data::sha256_of_file(path)?;
+            files.push(TextFile {
+                path: path.clone(),
+                n_bytes,
+                sha256,
+            });
+        }
+        let detokenizer = self.detokenizer.and_then(TextSet::detokenizer);
         let tokenizer = &run.tokenizer;
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
@@ -52,30 +108,146 @@ impl TextArgs {
         )?;
         for document in corpus.documents() {
             let document = document?;
-            let document = match self.detokenizer {
-                Some(set) => Detokenizer::from(set).apply(&document),
+            let document = match detokenizer {
+                Some(detokenizer) => detokenizer.apply(&document),
                 None => document,
             };
             writer.push_document(&tokenizer.encode(&document)?)?;
         }
         let shard = writer.finish()?;
-        eprintln!(
-            "{} documents, {} tokens of other text",
-            format::count(shard.n_documents()),
-            format::count(shard.n_tokens())
-        );
-        Ok(Some(data.rows(&shard, tokenizer)?))
+        Ok(EvalText {
+            rows: data.rows(&shard, tokenizer)?,
+            packing: data.packing,
+            source: TextSource::Files { files, detokenizer },
+        })
     }
 }
 
-impl From<TextSet> for Detokenizer {
-    fn from(set: TextSet) -> Self {
-        match set {
-            TextSet::Wikitext => Self::Wikitext,
-            TextSet::Ptb => Self::Ptb,
-            TextSet::Lm1b => Self::Lm1b,
-            TextSet::Lambada => Self::Lambada,
-            TextSet::ScientificPapers => Self::ScientificPapers,
+impl TextSet {
+    fn detokenizer(self) -> Option<Detokenizer> {
+        match self {
+            Self::Wikitext => Some(Detokenizer::Wikitext),
+            Self::Ptb => Some(Detokenizer::Ptb),
+            Self::Lm1b => Some(Detokenizer::Lm1b),
+            Self::Lambada => Some(Detokenizer::Lambada),
+            Self::AgNews => None,
+            Self::Pubmed | Self::Arxiv | Self::ScientificPapers => {
+                Some(Detokenizer::ScientificPapers)
+            }
+        }
+    }
+}
+
+impl EvalText {
+    /// What results depend on, of the text: an object.
+    pub fn settings(&self) -> Value {
+        let shard = self.rows.shard();
+        let mut text = match &self.source {
+            TextSource::HeldOut { folder } => json!({
+                "source": "held-out",
+                "folder": folder.display().to_string(),
+            }),
+            TextSource::Files { files, detokenizer } => {
+                let files = files.iter().map(|file| {
+                    json!({
+                        "path": file.path.display().to_string(),
+                        "n_bytes": file.n_bytes,
+                        "sha256": file.sha256,
+                    })
+                });
+                json!({
+                    "source": "files",
+                    "files": files.collect::<Vec<_>>(),
+                    "detokenizer": detokenizer,
+                })
+            }
+        };
+        text["tokens_sha256"] = json!(shard.checksum());
+        text["n_documents"] = json!(shard.n_documents());
+        text["n_tokens"] = json!(shard.n_tokens());
+        text["packing"] = json!(self.packing);
+        text["seq_len"] = json!(self.rows.seq_len());
+        text["overlap"] = json!(0);
+        text["n_rows"] = json!(self.rows.n_rows());
+        text["n_dropped_tokens"] = json!(self.rows.n_dropped_tokens());
+        text
+    }
+
+    /// What was read, in words.
+    pub fn source_in_words(&self) -> String {
+        let shard = self.rows.shard();
+        let source = match &self.source {
+            TextSource::HeldOut { folder } => format!("held out, `{}`", folder.display()),
+            TextSource::Files { files, detokenizer } => {
+                let detokenizer = match detokenizer {
+                    Some(detokenizer) => format!("detokenizer {}", name(*detokenizer)),
+                    None => "no detokenizer".to_owned(),
+                };
+                let files = match &files[..] {
+                    [file] => format!(
+                        "`{}` ({} bytes, SHA-256 {})",
+                        file.path.display(),
+                        format::count(file.n_bytes as usize),
+                        file.sha256
+                    ),
+                    files => format!("{} files (--json names them)", format::count(files.len())),
+                };
+                format!("{files}, {detokenizer}")
+            }
+        };
+        format!(
+            "{source}; {} documents, {} tokens",
+            format::count(shard.n_documents()),
+            format::count(shard.n_tokens())
+        )
+    }
+
+    /// How it is cut, in words.
+    pub fn rows_in_words(&self) -> String {
+        let n_dropped = format::count(self.rows.n_dropped_tokens());
+        let (rows, remainder) = match self.packing {
+            Packing::Concatenated => (
+                "BOS, text, EOS; documents follow each other with EOS between",
+                format!("the last {n_dropped} tokens fill no row and are left out"),
+            ),
+            Packing::Padded => (
+                "BOS, one document, EOS, padding",
+                format!("{n_dropped} tokens of longer documents are left out"),
+            ),
+        };
+        format!(
+            "{} of {} tokens: {rows}; no overlap; {remainder}",
+            format::count(self.rows.n_rows()),
+            format::count(self.rows.seq_len()),
+        )
+    }
+}
+
+/// Its name in JSON.
+fn name(detokenizer: Detokenizer) -> String {
+    match json!(detokenizer) {
+        Value::String(name) => name,
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_usual_set_has_a_name() {
+        for (given, detokenizer) in [
+            ("ptb", Some(Detokenizer::Ptb)),
+            ("wikitext", Some(Detokenizer::Wikitext)),
+            ("lm1b", Some(Detokenizer::Lm1b)),
+            ("lambada", Some(Detokenizer::Lambada)),
+            ("ag-news", None),
+            ("pubmed", Some(Detokenizer::ScientificPapers)),
+            ("arxiv", Some(Detokenizer::ScientificPapers)),
+        ] {
+            let set = TextSet::from_str(given, false).unwrap();
+            assert_eq!(set.detokenizer(), detokenizer, "{given}");
         }
     }
 }

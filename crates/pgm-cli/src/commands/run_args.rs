@@ -4,8 +4,11 @@ use anyhow::{Context as _, Result, bail};
 use burn::tensor::Device;
 use clap::Args;
 use pgm_data::Tokenizer;
-use pgm_model::weights::WeightsFile;
+use pgm_model::weights::{WeightsFile, WeightsSource};
 use pgm_train::{CheckpointChoice, LoadedRun, RunFolder, WeightsChoice};
+use serde_json::{Value, json};
+
+use crate::format;
 
 use crate::hub::{self, LocatedModel, Origin};
 
@@ -105,6 +108,41 @@ impl RunArgs {
         Ok(run)
     }
 
+    /// What results depend on, of the model: an object.
+    pub fn settings(&self, run: &LoadedRun) -> Result<Value> {
+        let sha256 = match &self.weights {
+            Some(path) => pgm_data::sha256_of_file(&weights_file(path)?)?.1,
+            None => {
+                let checkpoint = CheckpointChoice::Step(run.step);
+                let checkpoint = self.folder().checkpoint(checkpoint)?;
+                checkpoint.weights_sha256(run.weights)?
+            }
+        };
+        Ok(json!({
+            "model": self.source(),
+            "checkpoint_step": run.step,
+            "weights": weights_name(run.weights),
+            "weights_sha256": sha256,
+            "config": run.config,
+        }))
+    }
+
+    /// Which weights are used, in words.
+    pub fn weights_in_words(&self, run: &LoadedRun) -> String {
+        let name = weights_name(run.weights);
+        match &self.weights {
+            Some(_) if run.weights == WeightsSource::Only => {
+                format!("the only ones of `{}`", self.source())
+            }
+            Some(_) => format!("{name}, of `{}`", self.source()),
+            None => format!(
+                "{name}, checkpoint of step {} of `{}`",
+                format::count(run.step),
+                self.run.display()
+            ),
+        }
+    }
+
     fn tokenizer_of(&self, weights: &Path, vocab_size: usize) -> Result<Tokenizer> {
         if let Some(path) = &self.tokenizer {
             return Ok(Tokenizer::from_file(path)?);
@@ -124,6 +162,14 @@ impl RunArgs {
             beside.display(),
             gpt2.vocab_size() + 1
         );
+    }
+}
+
+fn weights_name(weights: WeightsSource) -> &'static str {
+    match weights {
+        WeightsSource::Average => "averaged",
+        WeightsSource::Raw => "raw",
+        WeightsSource::Only => "only",
     }
 }
 

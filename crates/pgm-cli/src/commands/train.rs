@@ -58,7 +58,7 @@ impl TrainArgs {
                 format::count(found.step)
             );
         }
-        let interrupter = interrupt::graceful()?;
+        let interrupter = interrupt::graceful("stopping after this step, then saving")?;
         let provenance = provenance(&device);
         let mut observer = observer(self.plain, &interrupter, n_steps);
         let started = Instant::now();

@@ -125,7 +125,7 @@ impl ChoiceEvaluation {
                 answered.seconds = seconds;
             }
             results.append(answered)?;
-            if !progress(end, questions.len()) {
+            if !progress(end, questions.len()) && end < questions.len() {
                 return Err(EvalError::Interrupted);
             }
         }

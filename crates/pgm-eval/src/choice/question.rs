@@ -3,8 +3,8 @@ use serde_json::{Map, Value};
 /// A question with its answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
-    /// Line of the file, from 1.
-    pub line: usize,
+    /// Line of the file, or entry of its list, from 1.
+    pub place: usize,
     /// What can be answered; the word itself for last words.
     pub choices: Vec<Choice>,
     /// The right one.
@@ -36,8 +36,7 @@ pub(super) const FORMS: &str = "wanted `{\"context\": TEXT, \"choices\": [TEXT, 
 
 impl Question {
     /// Reads one of the forms.
-    pub(super) fn parse(line: usize, text: &str) -> Result<Self, String> {
-        let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    pub(super) fn parse(place: usize, value: Value) -> Result<Self, String> {
         let Value::Object(fields) = value else {
             return Err("it is no JSON object".to_owned());
         };
@@ -55,7 +54,7 @@ impl Question {
             return Err(format!("it has the fields `{}`", keys.join("`, `")));
         };
         Ok(Self {
-            line,
+            place,
             choices,
             answer,
         })
@@ -136,7 +135,10 @@ fn last_word(text: &str) -> Result<Choice, String> {
     }
 }
 
-/// Pairs of context and answer, as a list or by name.
+/// Pairs of context and answer: a list up to version 0.4.2 of the harness, by name from 0.4.3 on.
+///
+/// # Reference
+/// `lm_eval/__main__.py` of v0.4.0, `lm_eval/loggers/evaluation_tracker.py` of v0.4.3 and v0.4.13.dev0.
 fn harness(arguments: &Value, target: Option<&Value>) -> Result<Choices, String> {
     let pairs: Option<Vec<(&Value, &Value)>> = match arguments {
         Value::Array(requests) => requests
@@ -157,7 +159,7 @@ fn harness(arguments: &Value, target: Option<&Value>) -> Result<Choices, String>
             .collect(),
         _ => None,
     };
-    let choices: Vec<Choice> = pairs
+    let mut choices: Vec<Choice> = pairs
         .filter(|pairs| !pairs.is_empty())
         .and_then(|pairs| {
             let texts = pairs.iter().map(|(context, answer)| {
@@ -175,6 +177,7 @@ fn harness(arguments: &Value, target: Option<&Value>) -> Result<Choices, String>
     if choices.len() == 1 {
         return Ok((choices, 0));
     }
+    without_unconditional(&mut choices);
     let target = match target {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Number(number)) => number.to_string(),
@@ -195,12 +198,25 @@ fn harness(arguments: &Value, target: Option<&Value>) -> Result<Choices, String>
     }
 }
 
+/// Drops the answers without a context that a task with `acc_mutual_info` asks for behind those with one.
+fn without_unconditional(choices: &mut Vec<Choice>) {
+    let (asked, again) = choices.split_at(choices.len() / 2);
+    let is_again = asked.len() == again.len()
+        && asked.len() > 1
+        && asked.iter().zip(again).all(|(a, b)| {
+            !a.context.is_empty() && b.context.is_empty() && a.text.trim() == b.text.trim()
+        });
+    if is_again {
+        choices.truncate(choices.len() / 2);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn parse(text: &str) -> Question {
-        Question::parse(3, text).unwrap()
+        Question::parse(3, serde_json::from_str(text).unwrap()).unwrap()
     }
 
     fn texts(question: &Question) -> Vec<(&str, &str)> {
@@ -216,7 +232,7 @@ mod tests {
             texts(&question),
             [("The sky is", " blue"), ("The sky is", " red ")]
         );
-        assert_eq!((question.line, question.answer), (3, 1));
+        assert_eq!((question.place, question.answer), (3, 1));
         assert_eq!(question.kind(), QuestionKind::MultipleChoice);
         assert_eq!(question.choices[0].n_bytes(), 4);
         let question = parse(r#"{"context": "Call me ", "target": "Ishmael", "id": 7}"#);
@@ -248,6 +264,10 @@ mod tests {
             many.join(",")
         ));
         assert_eq!(question.choices[question.answer].text, " 11x");
+        // Asked again without a context, for `acc_mutual_info`.
+        let mutual =
+            r#"{"target": "1", "arguments": [["Q:", " a"], ["Q:", " b"], ["", " a"], ["", " b"]]}"#;
+        assert_eq!(texts(&parse(mutual)), [("Q:", " a"), ("Q:", " b")]);
         let lambada = parse(r#"{"target": " signs", "arguments": [["she saw", " signs"]]}"#);
         assert_eq!(lambada.kind(), QuestionKind::LastWord);
     }
@@ -255,7 +275,6 @@ mod tests {
     #[test]
     fn other_forms_are_refused() {
         for (text, words) in [
-            ("{", "EOF while parsing"),
             ("[1]", "it is no JSON object"),
             (
                 r#"{"question": "?", "label": 1}"#,
@@ -291,7 +310,8 @@ mod tests {
                 "`target` is `a`",
             ),
         ] {
-            let error = Question::parse(1, text).unwrap_err();
+            let value = serde_json::from_str(text).unwrap();
+            let error = Question::parse(1, value).unwrap_err();
             assert!(error.contains(words), "{text}: {error}");
         }
     }

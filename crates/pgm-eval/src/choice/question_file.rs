@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use pgm_data::Tokenizer;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::likelihood::Continuation;
@@ -13,37 +14,38 @@ use crate::generative::hex;
 pub struct QuestionFile {
     path: PathBuf,
     questions: Vec<Question>,
+    unit: &'static str,
     fingerprint: String,
 }
 
 impl QuestionFile {
-    /// Reads a `.jsonl` file with a question in each line, all of one kind; empty lines are left out.
+    /// Reads a `.jsonl` file with a question in each line, all of one kind; empty lines are left out. A file that is
+    /// one JSON list of questions will do, as lm-evaluation-harness wrote it before its version 0.4.3.
     ///
     /// # Errors
     /// When the file cannot be read, a line has an unknown form, or there is no question.
     pub fn read(path: &Path) -> Result<Self, EvalError> {
         let failed = |reason: String| failed(path, reason);
         let content = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+        let (unit, entries) = match content.trim_start().starts_with('[') {
+            true => ("entry", list(&content).map_err(failed)?),
+            false => ("line", lines(&content)),
+        };
         let mut questions: Vec<Question> = Vec::new();
-        for (number, line) in content.lines().enumerate() {
-            if line.trim().is_empty() {
-                continue;
-            }
-            let question = Question::parse(number + 1, line).map_err(|reason| {
-                failed(format!(
-                    "line {} is no question: {reason}; {FORMS}",
-                    number + 1
-                ))
-            })?;
+        for (place, value) in entries {
+            let question = value
+                .and_then(|value| Question::parse(place, value))
+                .map_err(|reason| {
+                    failed(format!("{unit} {place} is no question: {reason}; {FORMS}"))
+                })?;
             if questions
                 .first()
                 .is_some_and(|first| first.kind() != question.kind())
             {
                 return Err(failed(format!(
-                    "line {} asks for {}, line {} for {}; put them into two files",
-                    question.line,
+                    "{unit} {place} asks for {}, {unit} {} for {}; put them into two files",
                     question.kind().name(),
-                    questions[0].line,
+                    questions[0].place,
                     questions[0].kind().name(),
                 )));
             }
@@ -54,6 +56,7 @@ impl QuestionFile {
             false => Ok(Self {
                 path: path.to_path_buf(),
                 questions,
+                unit,
                 fingerprint: hex(&Sha256::digest(content)),
             }),
         }
@@ -95,9 +98,10 @@ impl QuestionFile {
             return Err(failed(
                 &self.path,
                 format!(
-                    "an answer of line {} has {} tokens, with BOS the model reads {max_length}; shorten it or raise \
+                    "an answer of {} {} has {} tokens, with BOS the model reads {max_length}; shorten it or raise \
                      --max-length",
-                    question.line,
+                    self.unit,
+                    question.place,
                     answer.len()
                 ),
             ));
@@ -110,6 +114,26 @@ impl QuestionFile {
             n_context: 1 + n_kept,
         })
     }
+}
+
+/// What may be a question, with its place in the file.
+type Entry = (usize, Result<Value, String>);
+
+fn lines(content: &str) -> Vec<Entry> {
+    let lines = (1..).zip(content.lines());
+    lines
+        .filter(|(_, line)| !line.trim().is_empty())
+        .map(|(place, line)| {
+            let value = serde_json::from_str(line).map_err(|error| error.to_string());
+            (place, value)
+        })
+        .collect()
+}
+
+fn list(content: &str) -> Result<Vec<Entry>, String> {
+    let values: Vec<Value> = serde_json::from_str(content)
+        .map_err(|error| format!("it begins as a JSON list and is none: {error}; {FORMS}"))?;
+    Ok((1..).zip(values.into_iter().map(Ok)).collect())
 }
 
 fn failed(path: &Path, reason: String) -> EvalError {
@@ -157,6 +181,84 @@ mod tests {
             "{error}"
         );
         assert!(refused("\n").contains("it holds no question"));
+        assert!(refused("[]").contains("it holds no question"));
+        assert!(refused("{\n").contains("line 1 is no question: EOF while parsing"));
+        let error = refused("[{\"text\": \"one two\"},\n{\"txt\": 1}]");
+        assert!(error.contains("entry 2 is no question"), "{error}");
+        let error = refused("[{\"text\": \"one two\"},\n");
+        assert!(
+            error.contains("begins as a JSON list and is none"),
+            "{error}"
+        );
+    }
+
+    /// Samples of a multiple-choice task and of LAMBADA in both forms of lm-evaluation-harness: one list with
+    /// requests in lists (v0.4.0 to v0.4.2), and lines with requests by name (from v0.4.3 on), where a target is a text (from
+    /// v0.4.4 on).
+    #[test]
+    fn samples_of_the_harness_are_read_in_both_forms() {
+        let arc_list = r#"[
+  {
+    "doc_id": 0,
+    "doc": {
+      "id": "Sea_7",
+      "question": "What do whales breathe?",
+      "choices": {"text": ["air", "water", "sand"], "label": ["A", "B", "C"]},
+      "answerKey": "A"
+    },
+    "target": 0,
+    "arguments": [
+      ["Question: What do whales breathe?\nAnswer:", " air"],
+      ["Question: What do whales breathe?\nAnswer:", " water"],
+      ["Question: What do whales breathe?\nAnswer:", " sand"]
+    ],
+    "resps": [[[-3.25, true]], [[-4.5, false]], [[-9.0, false]]],
+    "filtered_resps": [[-3.25, true], [-4.5, false], [-9.0, false]],
+    "acc": 1.0,
+    "acc_norm": 1.0
+  }
+]"#;
+        let arc_lines = concat!(
+            r#"{"doc_id": 0, "doc": {"id": "Sea_7", "question": "What do whales breathe?", "choices": {"text": "#,
+            r#"["air", "water", "sand"], "label": ["A", "B", "C"]}, "answerKey": "A"}, "target": "0", "arguments": "#,
+            r#"{"gen_args_0": {"arg_0": "Question: What do whales breathe?\nAnswer:", "arg_1": " air"}, "#,
+            r#""gen_args_1": {"arg_0": "Question: What do whales breathe?\nAnswer:", "arg_1": " water"}, "#,
+            r#""gen_args_2": {"arg_0": "Question: What do whales breathe?\nAnswer:", "arg_1": " sand"}}, "#,
+            r#""resps": [[["-3.25", "True"]], [["-4.5", "False"]], [["-9.0", "False"]]], "filtered_resps": "#,
+            r#"[["-3.25", "True"], ["-4.5", "False"], ["-9.0", "False"]], "filter": "none", "metrics": "#,
+            r#"["acc", "acc_norm"], "doc_hash": "00", "prompt_hash": "01", "target_hash": "02", "acc": 1.0, "#,
+            r#""acc_norm": 1.0}"#,
+            "\n"
+        );
+        let arc = read(arc_list).unwrap();
+        for file in [&arc, &read(arc_lines).unwrap()] {
+            assert_eq!(file.kind(), QuestionKind::MultipleChoice);
+            let question = &file.questions()[0];
+            assert_eq!((question.place, question.answer), (1, 0));
+            assert_eq!(question.choices, arc.questions()[0].choices);
+            assert_eq!(question.choices.len(), 3);
+            let context = "Question: What do whales breathe?\nAnswer:";
+            assert_eq!(question.choices[1].context, context);
+            assert_eq!(question.choices[1].text, " water");
+        }
+        let lambada_list = r#"[{"doc_id": 0, "doc": {"text": "the crew saw the whale"}, "target": " whale",
+            "arguments": [["the crew saw the", " whale"]], "resps": [[[-2.5, false]]],
+            "filtered_resps": [[-2.5, false]], "perplexity": -2.5, "acc": false}]"#;
+        let lambada_lines = concat!(
+            r#"{"doc_id": 0, "doc": {"text": "the crew saw the whale"}, "target": " whale", "arguments": "#,
+            r#"{"gen_args_0": {"arg_0": "the crew saw the", "arg_1": " whale"}}, "resps": [[["-2.5", "False"]]], "#,
+            r#""filtered_resps": [["-2.5", "False"]], "filter": "none", "metrics": ["perplexity", "acc"], "#,
+            r#""doc_hash": "00", "prompt_hash": "01", "target_hash": "02", "perplexity": -2.5, "acc": 0.0}"#
+        );
+        for content in [lambada_list, lambada_lines] {
+            let file = read(content).unwrap();
+            assert_eq!(file.kind(), QuestionKind::LastWord);
+            let choice = &file.questions()[0].choices[0];
+            assert_eq!(
+                (&choice.context[..], &choice.text[..]),
+                ("the crew saw the", " whale")
+            );
+        }
     }
 
     #[test]

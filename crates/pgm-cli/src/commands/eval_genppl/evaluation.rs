@@ -1,9 +1,10 @@
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use burn_train::Interrupter;
 use pgm_eval::{
-    GenerativePerplexity, GenerativeReport, Judge, JudgingProgress, ResultsFile, SampleSource,
+    EvalError, GenerativePerplexity, GenerativeReport, Judge, JudgingProgress, ResultsFile,
+    SampleSource,
 };
 use serde_json::{Value, json};
 
@@ -27,6 +28,16 @@ pub struct Evaluation {
     pub results: PathBuf,
     /// The judge's features of the texts, if they were asked for.
     pub features: Vec<Vec<f32>>,
+}
+
+/// Ctrl-C came.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("stopped after {n_done} of {n_wanted} samples")]
+pub struct Stopped {
+    /// Samples that were judged.
+    pub n_done: usize,
+    /// Samples that were wished for.
+    pub n_wanted: usize,
 }
 
 /// What all evaluations of a call have in common.
@@ -75,7 +86,7 @@ impl Judging<'_> {
             tracing::info!(n_found, path = %path.display(), "going on with samples judged before");
         }
         let mut stage = Stage::new("judge", n_samples);
-        evaluation.judge(self.judge, source, &mut results, &mut |progress| {
+        let judged = evaluation.judge(self.judge, source, &mut results, &mut |progress| {
             let JudgingProgress {
                 n_judged,
                 n_samples,
@@ -87,8 +98,15 @@ impl Judging<'_> {
             };
             stage.update(n_judged, n_samples, &message);
             !self.interrupter.should_stop()
-        })?;
+        });
         drop(stage);
+        if let Err(EvalError::Interrupted) = judged {
+            return Err(anyhow!(Stopped {
+                n_done: results.samples().len(),
+                n_wanted: n_samples,
+            }));
+        }
+        judged?;
         let samples = &results.samples()[..n_samples];
         let features = samples.iter().filter_map(|sample| sample.feature.clone());
         Ok(Evaluation {

@@ -9,13 +9,13 @@ use anyhow::{Context as _, Result, bail};
 use burn::tensor::Device;
 use clap::Args;
 use pgm_eval::{
-    EvalError, Generator, HeldOutSamples, Judge, MauveConfig, ModelSamples, SamplerKind,
-    SamplingSettings, TextSamples,
+    Generator, HeldOutSamples, Judge, MauveConfig, ModelSamples, SamplerKind, SamplingSettings,
+    TextSamples,
 };
 use pgm_train::{Checkpoint, CheckpointChoice, LoadedRun};
 use serde_json::{Value, json};
 
-use self::evaluation::{Evaluation, Judging};
+use self::evaluation::{Evaluation, Judging, Stopped};
 use self::report::Results;
 use self::sweep::{Sweep, SweptSettings};
 use super::run_args::RunArgs;
@@ -107,18 +107,16 @@ const MAUVE_SEEDS: usize = 5;
 
 impl EvalGenpplArgs {
     pub fn run(mut self) -> Result<ExitCode> {
-        let is_stopped = |error: &anyhow::Error| {
-            matches!(
-                error.downcast_ref::<EvalError>(),
-                Some(EvalError::Interrupted)
-            )
-        };
-        match self.evaluate() {
-            Err(error) if is_stopped(&error) => {
-                eprintln!("stopped; the same command goes on behind the last batch judged");
-                Ok(ExitCode::from(130))
+        let outcome = self.evaluate();
+        let stopped = outcome
+            .as_ref()
+            .err()
+            .and_then(|error| error.downcast_ref());
+        match stopped {
+            Some(&Stopped { n_done, n_wanted }) => {
+                Ok(interrupt::stopped(n_done, n_wanted, "samples"))
             }
-            result => result,
+            None => outcome,
         }
     }
 
@@ -144,7 +142,7 @@ impl EvalGenpplArgs {
             Some(origin) => judge.with_name(origin.name),
             None => judge,
         };
-        let interrupter = interrupt::graceful()?;
+        let interrupter = interrupt::graceful("stopping; batches that were judged are kept")?;
         let mut judging = Judging {
             judge: &judge,
             batch_size: self.batch_size,
@@ -241,6 +239,7 @@ impl EvalGenpplArgs {
             if references.is_none() {
                 references = self.judge_references(judging, Some(&run), self.n_draws())?;
             }
+            let model_settings = model.settings(&run)?;
             let base = self.drawing.settings(&run.config.sampling);
             let all = match &self.sweep {
                 Some(sweep) => sweep.settings(&base),
@@ -251,7 +250,13 @@ impl EvalGenpplArgs {
                 }],
             };
             for swept in all {
-                evaluations.push(self.judge_draws(judging, &run, swept, device)?);
+                evaluations.push(self.judge_draws(
+                    judging,
+                    &run,
+                    &model_settings,
+                    swept,
+                    device,
+                )?);
             }
         }
         Ok((evaluations, references))
@@ -261,6 +266,7 @@ impl EvalGenpplArgs {
         &self,
         judging: &Judging,
         run: &LoadedRun,
+        model_settings: &Value,
         swept: SweptSettings,
         device: &Device,
     ) -> Result<Evaluation> {
@@ -275,15 +281,10 @@ impl EvalGenpplArgs {
         let seq_len = run.config.data.seq_len;
         let sampler = generator.settings.sampler;
         let sampler = sampler.unwrap_or(SamplerKind::for_model(&run.network)[0]);
-        let settings = json!({
-            "run": self.model.source(),
-            "checkpoint_step": run.step,
-            "raw_weights": self.model.raw_weights,
-            "config": run.config,
-            "sampler": sampler.name(),
-            "sampling": generator.settings,
-            "seq_len": seq_len,
-        });
+        let mut settings = model_settings.clone();
+        settings["sampler"] = json!(sampler.name());
+        settings["sampling"] = json!(generator.settings);
+        settings["seq_len"] = json!(seq_len);
         let mut source = ModelSamples {
             generator: &generator,
             model: &run.network,
