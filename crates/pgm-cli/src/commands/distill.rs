@@ -138,9 +138,9 @@ impl DistillArgs {
     }
 }
 
-/// Of the last validation after so many steps.
+/// Of the first validation after so many steps: after the last step there is another one, on all sequences.
 fn perplexity(records: &[MetricRecord], at: usize) -> Option<f64> {
-    records.iter().rev().find_map(|record| match record {
+    records.iter().find_map(|record| match record {
         MetricRecord::Validation {
             step, perplexity, ..
         } if *step == at => Some(*perplexity),
