@@ -246,6 +246,7 @@ fn counted(row: &[u32], eos: u32) -> Vec<bool> {
 #[cfg(test)]
 mod tests {
     use burn::tensor::Device;
+    use pgm_data::Tokenizer;
     use serde_json::json;
 
     use super::*;
@@ -297,6 +298,75 @@ mod tests {
             }
         }
         assert!(alone.iter().all(|sample| sample.nll > 1.0));
+    }
+
+    /// A model with the judge's vocabulary: one text in the judge's tokens, and one in letters.
+    struct OwnTokens(Tokenizer);
+
+    impl OwnTokens {
+        fn tokens(&self, number: usize) -> Vec<u32> {
+            let mut tokens = vec![self.0.bos_id()];
+            let text = "use pgm_data";
+            match number {
+                0 => tokens.extend(self.0.encode(text).unwrap()),
+                _ => tokens.extend(text.chars().flat_map(|letter| {
+                    let letter = letter.to_string();
+                    self.0.encode(&letter).unwrap()
+                })),
+            }
+            tokens
+        }
+    }
+
+    impl SampleSource for OwnTokens {
+        fn draw(
+            &mut self,
+            numbers: std::ops::Range<usize>,
+            _judge: &Tokenizer,
+            _progress: &mut dyn FnMut(usize, usize) -> bool,
+        ) -> Result<Vec<DrawnSample>, EvalError> {
+            let samples = numbers.map(|number| DrawnSample {
+                text: "<|endoftext|>use pgm_data".to_owned(),
+                tokens: Some(self.tokens(number)),
+                network_evaluations: 1,
+                seconds: 0.0,
+            });
+            Ok(samples.collect())
+        }
+
+        fn tokenizer(&self) -> Option<&Tokenizer> {
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn own_tokens_cost_what_the_judge_says_of_them() {
+        let judge_folder = judge_folder("gpt2");
+        let judge = Judge::open(judge_folder.path(), &Device::flex()).unwrap();
+        let mut source = OwnTokens(judge.tokenizer().clone());
+        let (equal, letters) = (source.tokens(0), source.tokens(1));
+        assert!(letters.len() > equal.len());
+        let path = judge_folder.path().join("results");
+        let mut results = ResultsFile::open(&path, &json!(1)).unwrap();
+        let evaluation = GenerativePerplexity {
+            n_samples: 2,
+            batch_size: 2,
+            max_length: 32,
+            with_features: false,
+        };
+        evaluation
+            .judge(&judge, &mut source, &mut results, &mut |_| true)
+            .unwrap();
+        let [first, second] = results.samples() else {
+            panic!("two samples");
+        };
+        assert_eq!(first.own_tokens, Some(first.text_cost()));
+        let own = second.own_tokens.unwrap();
+        let costs = judge.token_nll(std::slice::from_ref(&letters)).unwrap();
+        let expected: f64 = costs[0].iter().sum();
+        assert_eq!(own.n_scored, letters.len() - 1);
+        assert!((own.nll - expected).abs() < 1e-4 * expected);
+        assert!((second.nll - first.nll).abs() < 1e-4 * first.nll);
     }
 
     #[test]

@@ -187,9 +187,12 @@ where
         .x_label_area_size(40)
         .y_label_area_size(70)
         .build_cartesian_2d(x_range, widened(span(panel, |(_, y)| y)))?;
+    let x = span(panel, |(x, _)| x);
     let digits = match panel.x {
         Axis::Steps => 0,
-        _ => 2,
+        // The axis begins with the smallest number, of which one digit is to be seen.
+        Axis::Seconds => digits_of(x.start),
+        Axis::Entropy | Axis::Perplexity => digits_of((x.end - x.start) / 50.0),
     };
     chart
         .configure_mesh()
@@ -244,6 +247,11 @@ fn values_of_x(panel: &Panel) -> Vec<f64> {
     values.sort_by(f64::total_cmp);
     values.dedup();
     values
+}
+
+/// Digits behind the point for numbers of this size.
+fn digits_of(size: f64) -> usize {
+    (-size.log10().floor()).clamp(0.0, 6.0) as usize
 }
 
 /// From two standard errors below to two above.
@@ -337,6 +345,13 @@ mod tests {
         for (name, svg) in draw(&two) {
             assert!(svg.contains("teacher") && svg.contains("student"), "{name}");
         }
+    }
+
+    #[test]
+    fn labels_have_the_digits_that_tell_them_apart() {
+        assert_eq!(digits_of(0.007), 3);
+        assert_eq!(digits_of(0.05 / 50.0), 3);
+        assert_eq!((digits_of(12.0), digits_of(0.0)), (0, 6));
     }
 
     #[test]
