@@ -158,7 +158,7 @@ fn a_judge_of_the_hub_is_downloaded_once() {
 
     let (table, messages) = place.judged("hub:tiny/llama");
     assert_eq!(row(&table), row(&local));
-    let name = format!("Judge tiny/llama@{COMMIT}, ");
+    let name = format!("Judge tiny/llama@{COMMIT} in float32");
     assert!(table.contains(&name), "{table}");
     assert!(
         messages.contains("download 1/1 MB of model.safetensors"),
@@ -471,10 +471,10 @@ fn published_weights_are_converted_and_scored_by_name() {
         "texts.txt",
     ];
     let (text, _) = judged(place.command(&score));
-    let weights = format!("weights `tiny/pgm/of-101/pgm.safetensors@{COMMIT}`");
+    let weights = format!("the only ones of `tiny/pgm/of-101/pgm.safetensors@{COMMIT}`");
     assert!(text.contains(&weights), "{text}");
     // Results are not put among the downloads.
-    assert!(place.path("runs/hub/tiny/pgm/zero-shot.tok").is_file());
+    assert!(place.path("runs/hub/tiny/pgm/perplexities").is_dir());
 
     let error = refused(place.command(&["sample", "--weights", "hub:tiny/pgm"]));
     assert!(error.contains("`tiny/pgm` names no file"), "{error}");
