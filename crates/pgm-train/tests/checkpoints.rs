@@ -35,7 +35,7 @@ fn the_newest_and_the_best_checkpoints_are_kept() {
         "training.keep_checkpoints=2",
         "training.keep_best=1",
         "evaluation.every=4",
-        "optimizer.learning_rate=4.0",
+        "optimizer.learning_rate=1.0",
         "optimizer.warmup_steps=40",
         "optimizer.ema_decay=0",
     ];

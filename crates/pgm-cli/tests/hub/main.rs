@@ -208,7 +208,7 @@ fn a_judge_of_the_hub_is_downloaded_once() {
     std::fs::create_dir_all(place.path("hub:tiny")).unwrap();
     std::fs::rename(place.path("judge"), place.path("hub:tiny/llama")).unwrap();
     let (table, _) = place.judged("hub:tiny/llama");
-    assert!(table.contains("Judge llama, "), "{table}");
+    assert!(table.contains("Judge llama in float32"), "{table}");
     assert_eq!(server.requests(), Vec::<String>::new());
 }
 
