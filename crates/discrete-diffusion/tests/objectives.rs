@@ -1,5 +1,6 @@
 //! Losses of a language that is small enough to enumerate, against sums over all masks.
 
+mod start_of_training;
 mod tiny_denoiser;
 
 use std::convert::Infallible;

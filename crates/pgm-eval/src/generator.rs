@@ -64,6 +64,7 @@ impl Generator {
         progress: &mut dyn FnMut(usize, usize) -> bool,
     ) -> Result<Generated, EvalError> {
         let sampler = self.sampler_for(model)?;
+        self.warn_of_more_blocks_than_steps(sampler, contexts);
         for (name, value) in [
             ("batch_size", self.batch_size),
             ("n_sequences", contexts.len()),
@@ -130,6 +131,24 @@ impl Generator {
             );
         }
         Ok(sampler)
+    }
+
+    /// A block takes one step at least, so that there may be more steps than asked for.
+    fn warn_of_more_blocks_than_steps(&self, sampler: SamplerKind, contexts: &[Context]) {
+        let has_steps = sampler.has_order() && sampler != SamplerKind::EntropyBound;
+        if self.settings.block_length.is_none() || !has_steps {
+            return;
+        }
+        let diffusion = self.settings.diffusion(sampler);
+        let blocks = contexts.iter().map(|context| diffusion.n_blocks(context));
+        let n_blocks = blocks.max().unwrap_or(0);
+        if n_blocks > diffusion.n_steps {
+            tracing::warn!(
+                n_blocks,
+                n_steps = diffusion.n_steps,
+                "more blocks than steps: each block takes a step; longer blocks take fewer"
+            );
+        }
     }
 
     fn sample(
@@ -267,6 +286,36 @@ mod tests {
                     let eos = sequence.iter().position(|&token| token == EOS);
                     assert!(eos.is_none_or(|at| at + 1 == sequence.len()), "{kind:?}");
                     assert!(!sequence.contains(&MASK), "{kind:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_take_the_steps_that_were_asked_for() {
+        let device = Device::flex();
+        // Behind a prompt of 3 tokens, blocks of 4 and 2.
+        let context = Context::new(9, 0).with_prompt(&[1, 1]).expect("it fits");
+        for model in &models(&device)[..2] {
+            for order in [RevealOrder::Random, RevealOrder::Confidence] {
+                // A step for each block at least, one for each token at most.
+                for (n_steps, expected) in [(1, 2), (2, 2), (3, 3), (5, 5), (6, 6), (50, 6)] {
+                    let mut generator = generator(Some(SamplerKind::Uniform), 1);
+                    generator.settings.n_steps = n_steps;
+                    generator.settings.block_length = Some(4);
+                    generator.settings.order = Some(order);
+                    let generated = generator
+                        .generate(
+                            model,
+                            std::slice::from_ref(&context),
+                            &device,
+                            &mut |_, _| true,
+                        )
+                        .expect("a sequence");
+                    assert_eq!(
+                        generated.network_evaluations, expected,
+                        "{order:?} {n_steps}"
+                    );
                 }
             }
         }

@@ -27,7 +27,8 @@ pub struct SamplingSettings {
     /// [`SamplerKind::EntropyBound`], a random choice for the others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<RevealOrder>,
-    /// Reveals blocks of so many positions from the left; all at once if left out.
+    /// Reveals blocks of so many positions from the left, the first one behind the prompt; all at
+    /// once if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub block_length: Option<usize>,
     /// The bound of [`SamplerKind::EntropyBound`], in nats.
@@ -61,6 +62,17 @@ impl SamplingSettings {
             self.diffusion(kind).check()?;
         }
         Ok(())
+    }
+
+    /// What settings mean whose names allow another reading, to be filed with results. Results with
+    /// other definitions are those of other settings.
+    pub fn definitions(&self) -> Vec<&'static str> {
+        let confidence = (self.order == Some(RevealOrder::Confidence))
+            .then_some("confidence is the probability of the drawn token");
+        let blocks = self
+            .block_length
+            .map(|_| "blocks start at the first hidden position");
+        confidence.into_iter().chain(blocks).collect()
     }
 
     /// How a token is drawn from its logits.
@@ -102,6 +114,40 @@ impl SamplingSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn orders_are_read_by_their_names() {
+        for (name, order) in [
+            ("random", RevealOrder::Random),
+            ("confidence", RevealOrder::Confidence),
+            ("max-probability", RevealOrder::MaxProbability),
+            ("margin", RevealOrder::Margin),
+            ("entropy", RevealOrder::Entropy),
+        ] {
+            let text = format!("\"{name}\"");
+            assert_eq!(serde_json::from_str::<RevealOrder>(&text).unwrap(), order);
+            assert_eq!(serde_json::to_string(&order).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn ambiguous_settings_bring_their_definitions() {
+        let settings = SamplingSettings {
+            order: Some(RevealOrder::MaxProbability),
+            ..SamplingSettings::default()
+        };
+        assert!(settings.definitions().is_empty());
+        let settings = SamplingSettings {
+            order: Some(RevealOrder::Confidence),
+            block_length: Some(8),
+            ..settings
+        };
+        let expected = [
+            "confidence is the probability of the drawn token",
+            "blocks start at the first hidden position",
+        ];
+        assert_eq!(settings.definitions(), expected);
+    }
 
     #[test]
     fn settings_out_of_range_are_named() {

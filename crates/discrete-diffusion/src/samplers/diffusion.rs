@@ -3,13 +3,14 @@ use std::collections::VecDeque;
 use rand::RngExt;
 use rayon::prelude::*;
 
-use super::blocks::{Stage, stages};
+use super::blocks::{Stage, blocks, stages};
 use super::order::within_entropy;
 use super::request::at_least;
 use super::row::{Row, binomial, random_subset};
 use super::schedule::Step;
 use super::transfer::read;
-use super::{Predictor, RevealOrder, RevealSchedule, SampleError, SampleRequest, Samples};
+use super::{Context, Predictor, RevealOrder, RevealSchedule, SampleError, SampleRequest, Samples};
+use crate::TokenSampler;
 
 /// Reveals hidden positions step by step; what is revealed in a step is drawn independently, each
 /// from what was known before.
@@ -23,11 +24,13 @@ pub struct DiffusionSampler {
     pub order: RevealOrder,
     /// Steps in all; [`RevealSchedule::EntropyBound`] finds its own.
     pub n_steps: usize,
-    /// Reveals blocks of so many positions one after the other from the left, with the steps spread
-    /// evenly over them; all positions are one block if left out.
+    /// Reveals blocks of so many positions one after the other; all positions are one block if left
+    /// out. In each sequence the first block starts at the first hidden position, behind the prompt.
+    /// The steps are spread over the blocks in proportion to what these hide, one a block at least.
     ///
     /// # Reference
-    /// Semi-autoregressive sampling: LLaDA (arXiv 2502.09992).
+    /// Semi-autoregressive sampling: LLaDA (arXiv 2502.09992), section 2.4. There the blocks have to
+    /// divide the length, and the steps the blocks.
     pub block_length: Option<usize>,
 }
 
@@ -67,6 +70,11 @@ impl DiffusionSampler {
         self.schedule.check()?;
         at_least("n_steps", self.n_steps, 1)?;
         at_least("block_length", self.block_length.unwrap_or(1), 1)
+    }
+
+    /// Blocks of a sequence in which something is hidden: the least number of steps.
+    pub fn n_blocks(&self, context: &Context) -> usize {
+        blocks(context, self.block_length).len()
     }
 
     /// Draws sequences; `progress` hears of every step done, and of all. Steps that turn out to be
@@ -174,29 +182,32 @@ impl DiffusionSampler {
         rows.par_iter_mut()
             .zip(moves)
             .zip(predictions)
-            .try_for_each(|((row, step), mut predictions)| {
-                let chosen = self.choose(row, &step.choice, &predictions, request)?;
-                predictions.retain(|(position, _)| chosen.binary_search(position).is_ok());
-                row.reveal(&predictions, request.tokens)
+            .try_for_each(|((row, step), predictions)| match step.choice {
+                Choice::All => row.reveal(&predictions, request.tokens),
+                _ => self.reveal_first(row, &step.choice, &predictions, request.tokens),
             })
     }
 
-    /// The positions to reveal out of those that were predicted, from the left.
-    fn choose(
+    /// Reveals those of the predicted positions that come first in the order.
+    fn reveal_first(
         &self,
         row: &mut Row,
         choice: &Choice,
         predictions: &[(usize, &[f32])],
-        request: &SampleRequest,
-    ) -> Result<Vec<usize>, SampleError> {
-        if let Choice::All = choice {
-            return Ok(predictions.iter().map(|(position, _)| *position).collect());
-        }
+        tokens: TokenSampler,
+    ) -> Result<(), SampleError> {
+        let drawn = if self.order.rates_drawn_tokens() {
+            Some(row.draw(predictions, tokens)?)
+        } else {
+            None
+        };
         let mut candidates = predictions
             .par_iter()
-            .map(|(position, logits)| {
-                let prediction = request.tokens.prediction(logits)?;
-                Ok(self.order.rate(*position, &prediction))
+            .enumerate()
+            .map(|(index, (_, logits))| {
+                let prediction = tokens.prediction(logits)?;
+                let token = drawn.as_ref().map(|drawn| drawn[index]);
+                Ok(self.order.rate(index, &prediction, token))
             })
             .collect::<Result<Vec<_>, SampleError>>()?;
         self.order.sort(&mut candidates, &mut row.reveal_rng);
@@ -205,9 +216,16 @@ impl DiffusionSampler {
             Choice::First(n) => *n,
             Choice::WithinEntropy(bound) => within_entropy(&candidates, *bound),
         };
-        let mut chosen: Vec<usize> = candidates.iter().take(n).map(|c| c.position).collect();
+        let mut chosen: Vec<usize> = candidates.iter().take(n).map(|c| c.index).collect();
         chosen.sort_unstable();
-        Ok(chosen)
+        if let Some(drawn) = drawn {
+            for index in chosen {
+                row.tokens[predictions[index].0] = Some(drawn[index]);
+            }
+            return Ok(());
+        }
+        let chosen: Vec<(usize, &[f32])> = chosen.iter().map(|&i| predictions[i]).collect();
+        row.reveal(&chosen, tokens)
     }
 
     /// Drops the steps of a block in which nothing is hidden and nothing will be.

@@ -20,6 +20,7 @@
 //! | PGM, non-uniform, published | [`KnownPredictor`] | [`BinomialPublished`](RevealSchedule::BinomialPublished) | random |
 //! | ReMDM | any | [`Remasking`](RevealSchedule::Remasking) | random |
 //! | EB-Sampler | any | [`EntropyBound`](RevealSchedule::EntropyBound) | entropy |
+//! | LLaDA | [`MaskedPredictor`] | [`Even`](RevealSchedule::Even), in blocks | confidence |
 //!
 //! Whether a position is revealed is drawn apart from the token it gets. Each sequence has random streams of
 //! its own, so that the same seed gives the same text whatever the batch size.

@@ -5,8 +5,10 @@ use super::row::shuffle_first;
 
 /// Which positions are revealed first.
 ///
-/// All but the random order look at the network's prediction, at temperature 1 and without MASK, of
-/// every hidden position of the block: a PGM then has to predict all of them in each step. Of equal
+/// All but the random order look at the network's prediction of every hidden position of the block:
+/// a PGM then has to predict all of them in each step. Probabilities are those at temperature 1 and
+/// without MASK, before `top_k` and `top_p`, whatever tokens are drawn with: MaskGIT and LLaDA have
+/// them so, while Dream (arXiv 2508.15487) takes all of its own behind temperature and cuts. Of equal
 /// positions the left one comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -14,24 +16,37 @@ pub enum RevealOrder {
     /// All orders are equally likely.
     #[default]
     Random,
-    /// The largest probability of the most likely token first.
+    /// A token is drawn for every hidden position; the largest probability of the drawn token first.
+    /// Positions that are not revealed draw again in the next step.
     ///
     /// # Reference
-    /// MaskGIT (arXiv 2202.04200), without its noise.
+    /// MaskGIT (arXiv 2202.04200), without its noise; LLaDA (arXiv 2502.09992), "low-confidence
+    /// remasking".
     Confidence,
-    /// The largest difference between the two most likely tokens first.
+    /// The largest probability of the most likely token first, whichever token is drawn. At
+    /// temperature 0, where that is the one drawn, the same as [`Confidence`](Self::Confidence).
     ///
     /// # Reference
-    /// Kim and others (arXiv 2502.06768).
+    /// "Top probability" of Kim and others (arXiv 2502.06768), "confidence" of the EB-Sampler (arXiv
+    /// 2505.24857).
+    MaxProbability,
+    /// The largest difference between the probabilities of the two most likely tokens first.
+    ///
+    /// # Reference
+    /// "Top probability margin" of Kim and others (arXiv 2502.06768).
     Margin,
     /// The lowest entropy first.
+    ///
+    /// # Reference
+    /// EB-Sampler (arXiv 2505.24857).
     Entropy,
 }
 
 /// What the choice of positions looks at.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Candidate {
-    pub position: usize,
+    /// Its number among the positions that were predicted, from the left.
+    pub index: usize,
     /// The larger, the earlier.
     score: f64,
     /// Of the prediction, in nats.
@@ -39,12 +54,22 @@ pub(super) struct Candidate {
 }
 
 impl RevealOrder {
-    /// Rates a position by the probabilities of its tokens.
-    pub(super) fn rate(self, position: usize, prediction: &[f64]) -> Candidate {
+    /// Whether a position is rated by the token that it would get.
+    pub(super) fn rates_drawn_tokens(self) -> bool {
+        self == Self::Confidence
+    }
+
+    /// Rates a position by the probabilities of its tokens, and by the token that was drawn if the
+    /// order [looks at it](Self::rates_drawn_tokens).
+    pub(super) fn rate(self, index: usize, prediction: &[f64], drawn: Option<u32>) -> Candidate {
         let entropy = entropy(prediction);
         let score = match self {
             Self::Random => 0.0,
-            Self::Confidence => best_two(prediction).0,
+            Self::Confidence => {
+                let token = drawn.expect("this order rates what was drawn");
+                prediction[token as usize]
+            }
+            Self::MaxProbability => best_two(prediction).0,
             Self::Margin => {
                 let (first, second) = best_two(prediction);
                 first - second
@@ -52,7 +77,7 @@ impl RevealOrder {
             Self::Entropy => -entropy,
         };
         Candidate {
-            position,
+            index,
             score,
             entropy,
         }
@@ -104,37 +129,52 @@ mod tests {
     const B: [f64; 3] = [0.5, 0.5, 0.0];
     const C: [f64; 3] = [0.49, 0.26, 0.25];
 
-    fn order(order: RevealOrder) -> Vec<usize> {
+    fn order(order: RevealOrder, drawn: [u32; 3]) -> Vec<usize> {
         let mut candidates: Vec<Candidate> = [A, B, C]
             .iter()
+            .zip(drawn)
             .enumerate()
-            .map(|(position, prediction)| order.rate(position, prediction))
+            .map(|(index, (prediction, token))| order.rate(index, prediction, Some(token)))
             .collect();
         order.sort(&mut candidates, &mut ChaCha8Rng::seed_from_u64(1));
-        candidates.iter().map(|c| c.position).collect()
+        candidates.iter().map(|c| c.index).collect()
     }
 
     #[test]
     fn each_order_has_its_own_favourite() {
         // Largest probabilities 0.4, 0.5, 0.49; margins 0.05, 0, 0.23; entropies 1.08, 0.69, 1.05.
-        assert_eq!(order(RevealOrder::Confidence), [1, 2, 0]);
-        assert_eq!(order(RevealOrder::Margin), [2, 0, 1]);
-        assert_eq!(order(RevealOrder::Entropy), [1, 2, 0]);
+        assert_eq!(order(RevealOrder::MaxProbability, [0; 3]), [1, 2, 0]);
+        assert_eq!(order(RevealOrder::Margin, [0; 3]), [2, 0, 1]);
+        assert_eq!(order(RevealOrder::Entropy, [0; 3]), [1, 2, 0]);
+    }
+
+    #[test]
+    fn confidence_is_the_probability_of_the_drawn_token() {
+        // The most likely tokens: as the largest probability.
+        assert_eq!(order(RevealOrder::Confidence, [0, 0, 0]), [1, 2, 0]);
+        // 0.35, 0 and 0.26.
+        assert_eq!(order(RevealOrder::Confidence, [1, 2, 1]), [0, 2, 1]);
+        assert_eq!(order(RevealOrder::MaxProbability, [1, 2, 1]), [1, 2, 0]);
     }
 
     #[test]
     fn of_equal_positions_the_left_one_comes_first() {
-        for order in [RevealOrder::Confidence, RevealOrder::Margin] {
-            let mut candidates = [2, 5, 7].map(|position| order.rate(position, &A));
+        for order in [
+            RevealOrder::Confidence,
+            RevealOrder::MaxProbability,
+            RevealOrder::Margin,
+            RevealOrder::Entropy,
+        ] {
+            let mut candidates = [2, 5, 7].map(|index| order.rate(index, &A, Some(1)));
             order.sort(&mut candidates, &mut ChaCha8Rng::seed_from_u64(1));
-            assert_eq!(candidates.map(|c| c.position), [2, 5, 7]);
+            assert_eq!(candidates.map(|c| c.index), [2, 5, 7]);
         }
     }
 
     #[test]
     fn the_largest_entropy_does_not_count() {
         let candidates = [0.1, 0.2, 0.4].map(|entropy| Candidate {
-            position: 0,
+            index: 0,
             score: 0.0,
             entropy,
         });

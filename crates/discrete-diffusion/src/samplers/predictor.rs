@@ -47,8 +47,8 @@ pub trait Predictor {
     }
 }
 
-/// An MDLM: the network runs over all positions, with MASK where hidden, and projects those in question to the
-/// vocabulary.
+/// An MDLM: the network runs over all positions of the sequences in question, with MASK where hidden, and
+/// projects the positions in question to the vocabulary.
 #[derive(Debug, Clone, Copy)]
 pub struct MaskedPredictor<'a, D> {
     /// The network.
@@ -72,8 +72,9 @@ impl<D: SequenceDenoiser> Predictor for MaskedPredictor<'_, D> {
         positions: &[Vec<usize>],
         device: &Device,
     ) -> Result<Tensor<2>, SampleError> {
-        let tokens = padded(&filled(sequences, self.mask_token), device);
-        let places = flat_places(positions, tokens.dims()[1]);
+        let (sequences, positions) = asked(sequences, positions);
+        let tokens = padded(&filled(&sequences, self.mask_token), device);
+        let places = flat_places(&positions, tokens.dims()[1]);
         let places = int_vector(places, device);
         Ok(self.denoiser.features_at(tokens, places))
     }
@@ -100,8 +101,9 @@ impl<D: PartitionDenoiser> Predictor for PartitionPredictor<'_, D> {
         positions: &[Vec<usize>],
         device: &Device,
     ) -> Result<Tensor<2>, SampleError> {
+        let (sequences, positions) = asked(sequences, positions);
         // Hidden positions hold some token: their own group is never read.
-        let tokens = padded(&filled(sequences, 0), device);
+        let tokens = padded(&filled(&sequences, 0), device);
         let groups: Vec<Vec<i64>> = sequences
             .iter()
             .map(|row| row.iter().map(|token| token.is_none() as i64).collect())
@@ -145,21 +147,18 @@ impl<D: PartitionDenoiser> Predictor for KnownPredictor<'_, D> {
         positions: &[Vec<usize>],
         device: &Device,
     ) -> Result<Tensor<2>, SampleError> {
-        // Sequences without a query would be filled up for nothing.
-        let asked: Vec<usize> = (0..sequences.len())
-            .filter(|&row| !positions[row].is_empty())
-            .collect();
-        let mut tokens = Vec::with_capacity(asked.len());
-        let mut places = Vec::with_capacity(asked.len());
-        let mut queries = Vec::with_capacity(asked.len());
-        for &row in &asked {
+        let (sequences, positions) = asked(sequences, positions);
+        let mut tokens = Vec::with_capacity(sequences.len());
+        let mut places = Vec::with_capacity(sequences.len());
+        let mut queries = Vec::with_capacity(sequences.len());
+        for (sequence, positions) in sequences.into_iter().zip(positions) {
             let known = (0i64..)
-                .zip(sequences[row])
+                .zip(sequence)
                 .filter_map(|(i, t)| t.map(|t| (i, t as i64)));
             let (row_places, row_tokens): (Vec<i64>, Vec<i64>) = known.unzip();
             tokens.push(row_tokens);
             places.push(row_places);
-            queries.push(positions[row].iter().map(|&at| at as i64).collect());
+            queries.push(positions.into_iter().map(|at| at as i64).collect());
         }
         let lengths = |rows: &[Vec<i64>]| rows.iter().map(Vec::len).collect::<Vec<_>>();
         let features = self.denoiser.known_features(
@@ -212,6 +211,16 @@ impl<D: CausalDenoiser> Predictor for CausalPredictor<'_, D> {
     fn project(&self, logits: Tensor<2>) -> Tensor<2> {
         logits
     }
+}
+
+/// The sequences of which some position is asked, with these positions. The network need not run
+/// over the others, which a step may leave as they are or which are complete.
+fn asked<'a>(
+    sequences: &[&'a [Option<u32>]],
+    positions: &[Vec<usize>],
+) -> (Vec<&'a [Option<u32>]>, Vec<Vec<usize>>) {
+    let rows = sequences.iter().copied().zip(positions.iter().cloned());
+    rows.filter(|(_, positions)| !positions.is_empty()).unzip()
 }
 
 /// Sequences with a token for what is hidden.

@@ -47,12 +47,25 @@ impl Row {
             .collect()
     }
 
-    /// Draws the tokens of positions from their logits.
+    /// Draws the tokens of positions from their logits and reveals them.
     pub fn reveal(
         &mut self,
         predictions: &[(usize, &[f32])],
         tokens: TokenSampler,
     ) -> Result<(), SampleError> {
+        let drawn = self.draw(predictions, tokens)?;
+        for ((position, _), token) in predictions.iter().zip(drawn) {
+            self.tokens[*position] = Some(token);
+        }
+        Ok(())
+    }
+
+    /// Draws the tokens of positions from their logits; the positions stay hidden.
+    pub fn draw(
+        &mut self,
+        predictions: &[(usize, &[f32])],
+        tokens: TokenSampler,
+    ) -> Result<Vec<u32>, SampleError> {
         let uniform: Vec<f64> = predictions
             .iter()
             .map(|_| self.token_rng.random())
@@ -62,10 +75,7 @@ impl Row {
             .zip(uniform)
             .map(|((_, logits), uniform)| tokens.draw(logits, uniform))
             .collect::<Result<Vec<_>, _>>()?;
-        for ((position, _), token) in predictions.iter().zip(drawn) {
-            self.tokens[*position] = Some(token);
-        }
-        Ok(())
+        Ok(drawn)
     }
 
     /// The sequence, once all of it is known.

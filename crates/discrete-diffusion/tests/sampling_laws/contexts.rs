@@ -2,11 +2,12 @@
 
 use burn::tensor::Device;
 use discrete_diffusion::samplers::{
-    Context, PredictionUse, Remasking, RevealSchedule, SampleRequest,
+    Context, PredictionUse, Remasking, RevealOrder, RevealSchedule, SampleRequest,
 };
 
 use crate::experiment::{
-    NETWORKS, Network, Sampler, autoregressive, context, published, request, scheduled, tokens_at,
+    NETWORKS, Network, Sampler, autoregressive, context, in_blocks, ordered, published, request,
+    scheduled, tokens_at,
 };
 use crate::laws::{
     ALL, BOS, Law, ancestral_from, as_many_as, binomial, certain, even_from, plain, rest, step,
@@ -32,6 +33,10 @@ fn diffusion_samplers() -> Vec<Sampler> {
             remasking,
         ] {
             samplers.push(scheduled(network, schedule, 2));
+            let order = RevealOrder::Confidence;
+            samplers.push(ordered(network, schedule, 2, order));
+            samplers.push(in_blocks(network, schedule, 2, 2, order));
+            samplers.push(in_blocks(network, schedule, 4, 2, RevealOrder::Random));
         }
     }
     samplers

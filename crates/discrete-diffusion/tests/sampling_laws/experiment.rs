@@ -45,6 +45,23 @@ pub fn ordered(
     Sampler::Diffusion(network, DiffusionSampler { order, ..sampler })
 }
 
+/// In blocks, with an order.
+pub fn in_blocks(
+    network: Network,
+    schedule: RevealSchedule,
+    n_steps: usize,
+    block_length: usize,
+    order: RevealOrder,
+) -> Sampler {
+    let sampler = DiffusionSampler {
+        schedule,
+        order,
+        n_steps,
+        block_length: Some(block_length),
+    };
+    Sampler::Diffusion(network, sampler)
+}
+
 pub fn published(n_steps: usize, prediction_use: PredictionUse) -> Sampler {
     Sampler::Published(MdlmPublished {
         n_steps,

@@ -6,6 +6,8 @@
 //! counts refute a law that is only a little wrong.
 
 mod autoregressive;
+mod blocks;
+mod confidence;
 mod contexts;
 mod experiment;
 mod laws;

@@ -1,17 +1,18 @@
 //! Which positions a step reveals.
 
-use discrete_diffusion::samplers::{DiffusionSampler, RevealOrder, RevealSchedule};
+use discrete_diffusion::samplers::{RevealOrder, RevealSchedule};
 
-use crate::experiment::{Network, Sampler, ordered, tokens_at};
+use crate::experiment::{NETWORKS, Network, ordered, tokens_at};
 use crate::laws::{
-    ALL, Law, ONLY_BOS, ancestral, ancestral_from, at_temperature, binomial, certain, even,
-    even_from, plain, rest, step, times,
+    ALL, ONLY_BOS, ancestral, at_temperature, binomial, certain, even, even_from, plain, rest,
+    step, times,
 };
 use crate::statistics::{assert_follows, assert_refutes};
 use crate::tiny_denoiser::{Known, probabilities};
 
+/// Those that look at the prediction alone; [`crate::confidence`] has the one that looks at the draw.
 const LOOKING: [RevealOrder; 3] = [
-    RevealOrder::Confidence,
+    RevealOrder::MaxProbability,
     RevealOrder::Margin,
     RevealOrder::Entropy,
 ];
@@ -22,8 +23,10 @@ fn ranked(order: RevealOrder, known: &Known, hidden: &[usize]) -> Vec<usize> {
         let mut p = probabilities(known, position, 1.0);
         p.sort_by(|a, b| b.total_cmp(a));
         match order {
-            RevealOrder::Random => unreachable!("a random order has no score"),
-            RevealOrder::Confidence => p[0],
+            RevealOrder::Random | RevealOrder::Confidence => {
+                unreachable!("{order:?} has no score before the draw")
+            }
+            RevealOrder::MaxProbability => p[0],
             RevealOrder::Margin => p[0] - p[1],
             RevealOrder::Entropy => -entropy(known, position),
         }
@@ -33,12 +36,13 @@ fn ranked(order: RevealOrder, known: &Known, hidden: &[usize]) -> Vec<usize> {
     positions
 }
 
-fn entropy(known: &Known, position: usize) -> f64 {
+pub fn entropy(known: &Known, position: usize) -> f64 {
     let p = probabilities(known, position, 1.0);
     p.iter().map(|p| -p * p.ln()).sum()
 }
 
-fn first(order: RevealOrder, n: usize) -> impl Fn(&Known, &[usize]) -> Vec<(Vec<usize>, f64)> {
+/// The first ones of an order.
+pub fn first(order: RevealOrder, n: usize) -> impl Fn(&Known, &[usize]) -> Vec<(Vec<usize>, f64)> {
     move |known, hidden| {
         let mut positions = ranked(order, known, hidden);
         positions.truncate(n);
@@ -54,7 +58,7 @@ fn orders_follow_their_laws() {
         step(&law, ALL, &first(order, 1), &plain)
     };
     for (i, order) in LOOKING.into_iter().enumerate() {
-        for network in [Network::Mdlm, Network::PgmNaive, Network::PgmKnown] {
+        for network in NETWORKS {
             let sampler = ordered(network, RevealSchedule::Even, 2, order);
             let counts = sampler.count(100 + i as u64);
             assert_follows(&counts, &law(order));
@@ -66,7 +70,7 @@ fn orders_follow_their_laws() {
 /// The order looks at what the network predicts, not at what is made of it for the draw.
 #[test]
 fn the_temperature_of_the_draw_does_not_change_the_order() {
-    let order = RevealOrder::Confidence;
+    let order = RevealOrder::MaxProbability;
     let draw = at_temperature(1.5);
     let law = (0..3).fold(certain(ONLY_BOS), |law, _| {
         step(&law, ALL, &first(order, 1), &draw)
@@ -123,48 +127,11 @@ fn the_entropy_bound_follows_its_law() {
     let one = law(0.0, RevealOrder::Entropy);
     let all = law(9.0, RevealOrder::Entropy);
     for (bound, wrong) in [(0.0, &all), (0.7, &all), (0.7, &one), (9.0, &one)] {
-        for order in [RevealOrder::Entropy, RevealOrder::Confidence] {
+        for order in [RevealOrder::Entropy, RevealOrder::MaxProbability] {
             let schedule = RevealSchedule::EntropyBound(bound);
             let counts = ordered(Network::PgmKnown, schedule, 1, order).count(130);
             assert_follows(&counts, &law(bound, order));
             assert_refutes(&counts, wrong);
         }
-    }
-}
-
-#[test]
-fn blocks_are_revealed_from_the_left() {
-    let in_blocks = |network, schedule, n_steps, order| {
-        let sampler = DiffusionSampler {
-            schedule,
-            order,
-            n_steps,
-            block_length: Some(2),
-        };
-        Sampler::Diffusion(network, sampler)
-    };
-    // Position 1, then 2 and 3.
-    let blocks =
-        |second: &dyn Fn(Law) -> Law| second(step(&certain(ONLY_BOS), 0..2, &rest, &plain));
-    for network in [Network::Mdlm, Network::PgmKnown] {
-        // One step for each block.
-        let counts = in_blocks(network, RevealSchedule::Even, 2, RevealOrder::Random).count(140);
-        assert_follows(&counts, &blocks(&|law| step(&law, 2..4, &rest, &plain)));
-        assert_refutes(&counts, &even(&[1, 2]));
-        // Two steps for each.
-        let random = blocks(&|law| ancestral_from(law, 2..4, 2, &plain));
-        let sampler = in_blocks(network, RevealSchedule::Binomial, 4, RevealOrder::Random);
-        let counts = sampler.count(141);
-        assert_follows(&counts, &random);
-        assert_refutes(&counts, &ancestral(4));
-        // The best of the block first.
-        let best = RevealOrder::Confidence;
-        let law = blocks(&|law| {
-            let law = step(&law, 2..4, &first(best, 1), &plain);
-            step(&law, 2..4, &rest, &plain)
-        });
-        let counts = in_blocks(network, RevealSchedule::Even, 4, best).count(142);
-        assert_follows(&counts, &law);
-        assert_refutes(&counts, &random);
     }
 }

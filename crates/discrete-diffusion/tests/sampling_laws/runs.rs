@@ -7,7 +7,8 @@ use discrete_diffusion::samplers::{
 };
 
 use crate::experiment::{
-    Network, Sampler, autoregressive, context, ordered, published, request, scheduled, tokens_at,
+    Network, Sampler, autoregressive, context, in_blocks, ordered, published, request, scheduled,
+    tokens_at,
 };
 use crate::laws::{
     ALL, Draw, Law, ONLY_BOS, ancestral_from, at_temperature, certain, chain_rule, even_from, plain,
@@ -33,6 +34,21 @@ fn all_samplers() -> Vec<Sampler> {
             RevealOrder::Margin,
         ),
         ordered(Network::PgmKnown, bound, 1, RevealOrder::Entropy),
+        ordered(Network::PgmKnown, bound, 1, RevealOrder::Confidence),
+        in_blocks(
+            Network::Mdlm,
+            RevealSchedule::Even,
+            3,
+            2,
+            RevealOrder::Confidence,
+        ),
+        in_blocks(
+            Network::PgmKnown,
+            RevealSchedule::Binomial,
+            6,
+            2,
+            RevealOrder::Random,
+        ),
         published(3, PredictionUse::OneStep),
         published(3, PredictionUse::UntilChanged),
         autoregressive(),

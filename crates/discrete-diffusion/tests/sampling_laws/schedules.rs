@@ -1,5 +1,7 @@
 //! How many positions a step reveals.
 
+use std::ops::Range;
+
 use burn::tensor::Device;
 use discrete_diffusion::NoiseSchedule;
 use discrete_diffusion::samplers::{PredictionUse, Remasking, RevealSchedule};
@@ -113,7 +115,7 @@ fn remasking_follows_the_posterior_of_remdm() {
             let (t, s) = times(i, n_steps);
             let sigma = sigma(t, s);
             let shown = (alpha(s) - (1.0 - sigma) * alpha(t)) / (1.0 - alpha(t));
-            remask(&law, shown, sigma)
+            remask(&law, ALL, shown, sigma)
         });
         step(&law, ALL, &rest, &plain)
     };
@@ -132,12 +134,14 @@ fn remasking_follows_the_posterior_of_remdm() {
     assert_refutes(&counts, &law(n_steps, &|t, s| largest(t, s).min(0.6)));
 }
 
-/// Each hidden position is revealed, and each drawn one hidden, independently of the others.
-fn remask(law: &Law, shown: f64, hidden: f64) -> Law {
+/// Each hidden position of a block is revealed, and each drawn one hidden, independently of the others.
+/// BOS is given.
+pub fn remask(law: &Law, block: Range<usize>, shown: f64, hidden: f64) -> Law {
     let mut next = Law::new();
     for (known, p) in law {
+        let positions = block.clone().filter(|&i| i > 0);
         let (known_positions, hidden_positions): (Vec<usize>, Vec<usize>) =
-            (1..known.len()).partition(|&i| known[i].is_some());
+            positions.partition(|&i| known[i].is_some());
         for lost in subsets(&known_positions) {
             let mut state = *known;
             lost.iter().for_each(|&i| state[i] = None);

@@ -28,6 +28,8 @@ pub type Known = [Option<usize>; SEQ_LEN];
 pub struct TinyDenoiser {
     /// How often the network ran.
     pub n_evaluations: Cell<usize>,
+    /// Over how many sequences, all runs together.
+    pub n_sequences: Cell<usize>,
 }
 
 /// A logit that makes its token certain.
@@ -83,15 +85,16 @@ fn row(known: &Known, position: usize) -> [f32; VOCAB_SIZE] {
 const UNUSED: [f32; VOCAB_SIZE] = [CERTAIN, 0.0, 0.0, 0.0];
 
 impl TinyDenoiser {
-    fn count(&self) {
+    fn count(&self, n_sequences: usize) {
         self.n_evaluations.set(self.n_evaluations.get() + 1);
+        self.n_sequences.set(self.n_sequences.get() + n_sequences);
     }
 }
 
 impl SequenceDenoiser for TinyDenoiser {
     fn logits(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
-        self.count();
         let shape = tokens.dims();
+        self.count(shape[0]);
         let rows = read(&tokens).into_iter().flat_map(|tokens| {
             let known = tokens_where(&tokens, |position| tokens[position] != MASK);
             (0..tokens.len())
@@ -108,8 +111,8 @@ impl SequenceDenoiser for TinyDenoiser {
 impl PartitionDenoiser for TinyDenoiser {
     /// In the order of group 0, then group 1, each from the last position to the first.
     fn partition_logits(&self, tokens: Tensor<2, Int>, groups: Tensor<2, Int>) -> PartitionLogits {
-        self.count();
         let shape = tokens.dims();
+        self.count(shape[0]);
         let mut order = Vec::new();
         let mut rows = Vec::new();
         for (row_tokens, row_groups) in read(&tokens).iter().zip(read(&groups)) {
@@ -129,8 +132,8 @@ impl PartitionDenoiser for TinyDenoiser {
 
     /// The logits: there is no projection.
     fn known_features(&self, known: KnownTokens, queries: QueryPositions) -> Tensor<3> {
-        self.count();
         let shape = queries.positions.dims();
+        self.count(shape[0]);
         let mut rows = Vec::new();
         let tokens = read(&known.tokens);
         let positions = read(&known.positions);
@@ -158,8 +161,8 @@ impl CausalDenoiser for TinyDenoiser {
     type Cache = Vec<Vec<usize>>;
 
     fn next_logits(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
-        self.count();
         let shape = tokens.dims();
+        self.count(shape[0]);
         let rows = read(&tokens).into_iter().flat_map(|tokens| {
             (1..=tokens.len())
                 .map(|position| match position {
@@ -172,7 +175,7 @@ impl CausalDenoiser for TinyDenoiser {
     }
 
     fn next_logits_cached(&self, tokens: Tensor<2, Int>, cache: &mut Self::Cache) -> Tensor<2> {
-        self.count();
+        self.count(tokens.dims()[0]);
         let new = read(&tokens);
         cache.resize(new.len(), Vec::new());
         for (read, new) in cache.iter_mut().zip(new) {

@@ -19,10 +19,12 @@ pub struct DrawingArgs {
     /// The way of drawing; which ones fit a model stands below
     #[arg(long)]
     sampler: Option<Sampler>,
-    /// Which positions are revealed first: entropy for sampler entropy-bound, else random, if left out
+    /// Which positions are revealed first: entropy for sampler entropy-bound, else random, if left out.
+    /// Probabilities are the network's, before temperature, top-k and top-p
     #[arg(long)]
     order: Option<Order>,
-    /// Reveal blocks of this many positions one after the other, from the left
+    /// Reveal blocks of this many positions one after the other, from the end of the prompt; the steps are
+    /// spread over them in proportion to what is to be drawn, one a block at least
     #[arg(long, value_name = "TOKENS")]
     block_length: Option<usize>,
     /// The bound of sampler entropy-bound: larger is faster, 0 reveals one position a step
@@ -63,9 +65,11 @@ enum Sampler {
 enum Order {
     /// All orders are equally likely
     Random,
-    /// The most likely token's probability decides
+    /// The probability of the token that was drawn decides, as in MaskGIT and LLaDA
     Confidence,
-    /// The distance between the two most likely tokens decides
+    /// The probability of the most likely token decides, whichever is drawn
+    MaxProbability,
+    /// The distance between the probabilities of the two most likely tokens decides
     Margin,
     /// The lowest entropy first
     Entropy,
@@ -111,6 +115,7 @@ impl From<Order> for RevealOrder {
         match order {
             Order::Random => Self::Random,
             Order::Confidence => Self::Confidence,
+            Order::MaxProbability => Self::MaxProbability,
             Order::Margin => Self::Margin,
             Order::Entropy => Self::Entropy,
         }

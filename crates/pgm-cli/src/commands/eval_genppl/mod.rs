@@ -284,6 +284,10 @@ impl EvalGenpplArgs {
         let mut settings = model_settings.clone();
         settings["sampler"] = json!(sampler.name());
         settings["sampling"] = json!(generator.settings);
+        let definitions = generator.settings.definitions();
+        if !definitions.is_empty() {
+            settings["definitions"] = json!(definitions);
+        }
         settings["seq_len"] = json!(seq_len);
         let mut source = ModelSamples {
             generator: &generator,
