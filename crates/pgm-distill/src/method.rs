@@ -63,8 +63,7 @@ impl DistillationMethod {
                     state.restart_with(loaded.network.clone(), config, device);
                 }
                 (OptimizerAtRound::Kept, TeacherWeights::Average) => {
-                    let network = loaded.network.clone().fork(&device.clone().autodiff());
-                    state.model.network = network.train();
+                    state.go_on_with(loaded.network.clone(), config, device);
                 }
                 (OptimizerAtRound::Kept, TeacherWeights::Raw) => {}
             }

@@ -134,10 +134,20 @@ impl TrainingState {
         config: &ExperimentConfig,
         device: &Device,
     ) {
+        self.optimizer = adam(&config.optimizer);
+        self.go_on_with(network, config, device);
+    }
+
+    /// Goes on with these weights, with an average that starts anew at them; the optimizer stays as it is.
+    pub fn go_on_with(
+        &mut self,
+        network: LanguageModel,
+        config: &ExperimentConfig,
+        device: &Device,
+    ) {
         let decay = config.optimizer.ema_decay;
         let network = network.fork(&device.clone().autodiff()).train();
         self.ema = (decay > 0.0).then(|| ExponentialMovingAverage::new(&network, decay));
-        self.optimizer = adam(&config.optimizer);
         self.model.network = network;
     }
 
