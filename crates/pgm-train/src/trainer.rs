@@ -4,7 +4,9 @@ use burn::data::dataset::Dataset;
 use burn::module::Module;
 use burn::tensor::Device;
 use burn_train::Interrupter;
-use pgm_eval::{Context, EvalError, Generator, Perplexity, PerplexityReport, Throughput};
+use pgm_eval::{
+    Context, EvalError, EvaluationTimes, Generator, Perplexity, PerplexityReport, Throughput,
+};
 
 use crate::experiment_data::ExperimentData;
 use crate::step_losses::StepLosses;
@@ -280,6 +282,7 @@ impl<'a> Trainer<'a> {
         let estimate = Perplexity {
             n_sequences,
             n_draws: self.config.evaluation.n_draws,
+            times: EvaluationTimes::Published,
             batch_size: self.config.evaluation.batch_size,
             seed: self.config.seed,
             mask_token: data.mask_token,
