@@ -110,6 +110,8 @@ impl<'a> Trainer<'a> {
             Some(checkpoint) => checkpoint.validation()?.is_some(),
             None => false,
         };
+        let expected_weight = self.method.expected_weight(&self.config);
+        MetricsLog::convert_earlier(&self.folder.metrics(), expected_weight)?;
         let mut metrics = MetricsLog::open(&self.folder.metrics(), state.step, is_validated)?;
         if !self.train(&data, &mut state, &mut metrics)? {
             return Ok(Outcome::Interrupted { step: state.step });
@@ -153,7 +155,7 @@ impl<'a> Trainer<'a> {
                 .advance(state, &self.config, &batch, &self.device)?;
             let step = state.step;
             let learning_rate = report.learning_rate;
-            losses.push(step, report.loss, report.grad_norm);
+            losses.push(step, report);
 
             let round = self.method.round_ending_at(step);
             let is_logged = step.is_multiple_of(self.config.training.log_every);
@@ -164,6 +166,7 @@ impl<'a> Trainer<'a> {
                     metrics.push(&MetricRecord::Train {
                         step,
                         loss: mean.loss,
+                        mean_weight: Some(mean.mean_weight),
                         learning_rate,
                         grad_norm: mean.grad_norm,
                         tokens_per_second,
@@ -173,6 +176,7 @@ impl<'a> Trainer<'a> {
                         step,
                         n_steps,
                         loss: mean.loss,
+                        loss_unit: self.method.loss_unit(),
                         learning_rate,
                         grad_norm: mean.grad_norm,
                         tokens_per_second,
@@ -336,7 +340,7 @@ impl<'a> Trainer<'a> {
 
     fn draw_loss_curve(&self) -> Result<(), TrainError> {
         let records = MetricsLog::read(&self.folder.metrics())?;
-        loss_curve::draw(&records, &self.folder.loss_curve())
+        loss_curve::draw(&records, self.method.loss_unit(), &self.folder.loss_curve())
     }
 
     /// Draws text; `None` if it was stopped.
