@@ -38,7 +38,7 @@ impl NoiseTime {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Weighting {
-    /// `-alpha'(t) / (1 - alpha(t))`: the loss bounds the negative log-likelihood.
+    /// `-alpha'(t) / (1 - alpha(t))`, the weight of the likelihood bound; over all times in `(0, 1]` the loss is that bound.
     #[default]
     Elbo,
     /// 1 for every hidden token, which has a lower variance and is no bound.

@@ -43,7 +43,7 @@ pub fn evenly_spaced(global_batch: usize, least: f64, rng: &mut impl Rng) -> Vec
 /// The time of one of `n_draws` draws for a sequence of an evaluation: each draw lies in its own
 /// part of the unit interval, `u = (draw + v) / n_draws` with `v` uniform.
 ///
-/// More draws therefore converge to the sequence's own bound, and no sequence depends on which
+/// More draws therefore converge to the sequence's own value, and no sequence depends on which
 /// others are evaluated with it.
 pub fn stratified(draw: usize, n_draws: usize, rng: &mut impl Rng) -> NoiseTime {
     let v: f64 = rng.random();

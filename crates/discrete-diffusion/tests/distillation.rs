@@ -14,6 +14,7 @@ const N_ROLLOUTS: usize = 6000;
 /// Position 1 is known, three are hidden.
 const KNOWN: Known = [None, Some(2), None, None];
 const HIDDEN: [usize; 3] = [0, 2, 3];
+const HIDDEN_PLACES: [usize; 3] = [0, 1, 2];
 const TIME: f64 = 0.7;
 
 const ROLLOUT: Rollout = Rollout {
@@ -54,70 +55,96 @@ fn targets(teacher: &impl Predictor, rollout: Rollout) -> Vec<[[f64; N_TOKENS]; 
     found
 }
 
-/// The mean target over all sets of positions that the first step reveals, and all their tokens.
-fn expected() -> [[f64; N_TOKENS]; 3] {
-    let first = HIDDEN.map(|position| probabilities(&KNOWN, position, 1.0));
-    let reveal: f64 = 0.3 / 0.7;
+/// The mean target over all ways a rollout can go: the law of what is known, step by step. A position counts with the
+/// prediction of the step that reveals it, or of the last.
+fn expected(n_steps: usize, step_size: f64) -> [[f64; N_TOKENS]; 3] {
     let mut mean = [[0.0; N_TOKENS]; 3];
-    // Each position: hidden (0), or revealed with a token (1 to 3).
-    for outcome in 0..4usize.pow(3) {
-        let states: [usize; 3] = std::array::from_fn(|i| outcome / 4usize.pow(i as u32) % 4);
-        let mut weight = 1.0;
-        let mut known = KNOWN;
-        for (i, &state) in states.iter().enumerate() {
-            weight *= match state {
-                0 => 1.0 - reveal,
-                token => reveal * first[i][token - 1],
-            };
-            if state > 0 {
-                known[HIDDEN[i]] = Some(state - 1);
+    // Base 4: each hidden position is still hidden (0), or has a token (1 to 3).
+    let digits = |state: usize| HIDDEN_PLACES.map(|i| state / 4usize.pow(i as u32) % 4);
+    let mut law = [0.0; 64];
+    law[0] = 1.0;
+    for step in 0..n_steps {
+        let begin = TIME - step as f64 * step_size;
+        let reveal = if begin <= step_size {
+            1.0
+        } else {
+            step_size / begin
+        };
+        let is_last = step + 1 == n_steps;
+        let mut next = [0.0; 64];
+        for (state, mass) in law.into_iter().enumerate().filter(|(_, mass)| *mass > 0.0) {
+            let from = digits(state);
+            let mut known = KNOWN;
+            for i in HIDDEN_PLACES.into_iter().filter(|&i| from[i] > 0) {
+                known[HIDDEN[i]] = Some(from[i] - 1);
+            }
+            let predicted = HIDDEN.map(|position| probabilities(&known, position, 1.0));
+            let share = if is_last { 1.0 } else { reveal };
+            for i in HIDDEN_PLACES.into_iter().filter(|&i| from[i] == 0) {
+                for (mean, p) in mean[i].iter_mut().zip(predicted[i]) {
+                    *mean += mass * share * p;
+                }
+            }
+            for (to, next) in next.iter_mut().enumerate() {
+                let to = digits(to);
+                let factor = |i: usize| match (from[i], to[i]) {
+                    (0, 0) => 1.0 - reveal,
+                    (0, token) => reveal * predicted[i][token - 1],
+                    (before, after) => f64::from(u8::from(before == after)),
+                };
+                *next += mass * HIDDEN_PLACES.map(factor).into_iter().product::<f64>();
             }
         }
-        for (i, &state) in states.iter().enumerate() {
-            let target = match state {
-                0 => probabilities(&known, HIDDEN[i], 1.0),
-                _ => first[i],
-            };
-            for (mean, target) in mean[i].iter_mut().zip(target) {
-                *mean += weight * target;
-            }
-        }
+        law = next;
     }
     mean
 }
 
 #[test]
 fn mean_targets_are_those_of_the_enumerated_rollout() {
-    let denoiser = TinyDenoiser::default();
-    let found = targets(
-        &MaskedPredictor {
+    // In the last one time runs out in the third of four steps.
+    for (n_steps, step_size, n_asked) in [(2, 0.3, 2), (3, 0.2, 3), (4, 0.15, 4), (4, 0.28, 3)] {
+        let rollout = Rollout {
+            n_steps,
+            step_size,
+            ..ROLLOUT
+        };
+        let denoiser = TinyDenoiser::default();
+        let masked = MaskedPredictor {
             denoiser: &denoiser,
             mask_token: MASK as u32,
-        },
-        ROLLOUT,
-    );
-    assert_eq!(denoiser.n_evaluations.get(), 2);
-    let expected = expected();
-    for (i, expected) in expected.iter().enumerate() {
-        for (token, expected) in expected.iter().enumerate() {
-            let values = found.iter().map(|row| row[i][token]);
-            let mean = values.clone().sum::<f64>() / N_ROLLOUTS as f64;
-            let variance = values.map(|value| (value - mean).powi(2)).sum::<f64>();
-            let error = variance.sqrt() / N_ROLLOUTS as f64;
-            // One-step targets would be off by many standard errors.
+        };
+        let found = targets(&masked, rollout);
+        assert_eq!(denoiser.n_evaluations.get(), n_asked);
+        let fewer = expected(n_steps - 1, step_size);
+        let mut largest_distance: f64 = 0.0;
+        for (i, expected) in expected(n_steps, step_size).iter().enumerate() {
+            assert!((expected.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+            for (token, expected) in expected.iter().enumerate() {
+                let values = found.iter().map(|row| row[i][token]);
+                let mean = values.clone().sum::<f64>() / N_ROLLOUTS as f64;
+                let variance = values.map(|value| (value - mean).powi(2)).sum::<f64>();
+                let error = variance.sqrt() / N_ROLLOUTS as f64;
+                assert!(
+                    (mean - expected).abs() < 4.5 * error + 1e-6,
+                    "{n_steps} steps: {mean} {expected}"
+                );
+                largest_distance = largest_distance.max((mean - fewer[i][token]).abs() / error);
+            }
+        }
+        // Where a step has nothing left to do, one fewer is the same.
+        if n_asked == n_steps {
             assert!(
-                (mean - expected).abs() < 4.5 * error + 1e-6,
-                "{mean} {expected}"
+                largest_distance > 6.0,
+                "{n_steps} steps: {largest_distance}"
             );
         }
-    }
-    let known = targets(
-        &KnownPredictor {
+        let known = KnownPredictor {
             denoiser: &denoiser,
-        },
-        ROLLOUT,
-    );
-    assert_eq!(found, known, "masked and known-only networks");
+        };
+        let known = targets(&known, rollout);
+        assert_eq!(found, known, "masked and known-only networks");
+    }
 }
 
 #[test]

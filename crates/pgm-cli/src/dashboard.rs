@@ -10,12 +10,11 @@ use burn_train::metric::{
 };
 use burn_train::renderer::tui::TuiMetricsRendererWrapper;
 use burn_train::renderer::{MetricState, MetricsRenderer, MetricsRendererTraining};
-use pgm_train::{TrainingEvent, TrainingObserver};
+use pgm_train::{NATS_PER_TOKEN, TrainingEvent, TrainingObserver};
 
 use crate::progress::TrainingProgress;
 use crate::{format, log_output};
 
-const LOSS: &str = "Loss (nats per token)";
 const GRAD_NORM: &str = "Gradient norm";
 const LEARNING_RATE: &str = "Learning rate";
 const SPEED: &str = "Tokens per second";
@@ -30,16 +29,18 @@ pub struct Dashboard {
     lines: TrainingProgress,
     screen: Option<Screen>,
     n_steps: usize,
+    loss_unit: &'static str,
 }
 
 impl Dashboard {
-    /// The key `q` and Ctrl-C stop the run through `interrupter`.
-    pub fn new(interrupter: Interrupter, n_steps: usize) -> Self {
+    /// The key `q` and Ctrl-C stop the run through `interrupter`; `loss_unit` is that of the training loss.
+    pub fn new(interrupter: Interrupter, n_steps: usize, loss_unit: &'static str) -> Self {
         Self {
             interrupter,
             lines: TrainingProgress::default(),
             screen: None,
             n_steps,
+            loss_unit,
         }
     }
 }
@@ -50,7 +51,7 @@ impl TrainingObserver for Dashboard {
             let is_ready = matches!(event, TrainingEvent::Ready { .. });
             self.lines.on_event(event);
             if is_ready {
-                let screen = Screen::open(self.interrupter.clone(), self.n_steps);
+                let screen = Screen::open(self.interrupter.clone(), self.n_steps, self.loss_unit);
                 self.screen = Some(screen);
             }
             return;
@@ -67,18 +68,28 @@ struct Screen {
     renderer: TuiMetricsRendererWrapper,
     n_steps: usize,
     is_validating: bool,
+    /// Names of the curves of training and validation loss: one curve where both have one unit.
+    training_loss: String,
+    validation_loss: String,
 }
 
 impl Screen {
-    fn open(interrupter: Interrupter, n_steps: usize) -> Self {
+    fn open(interrupter: Interrupter, n_steps: usize, loss_unit: &str) -> Self {
+        let training_loss = format!("Loss ({loss_unit})");
+        let validation_loss = format!("Loss ({NATS_PER_TOKEN})");
         log_output::hold();
         let mut renderer = TuiMetricsRendererWrapper::new(interrupter, None);
-        for (name, unit) in [
-            (LOSS, Some("nats")),
-            (GRAD_NORM, None),
-            (LEARNING_RATE, None),
-            (SPEED, Some("tokens/s")),
-        ] {
+        let other = (validation_loss != training_loss).then_some((&*validation_loss, Some("nats")));
+        let train_unit = (loss_unit == NATS_PER_TOKEN).then_some("nats");
+        for (name, unit) in [(&*training_loss, train_unit)]
+            .into_iter()
+            .chain(other)
+            .chain([
+                (GRAD_NORM, None),
+                (LEARNING_RATE, None),
+                (SPEED, Some("tokens/s")),
+            ])
+        {
             renderer.register_metric(definition(
                 name,
                 MetricAttributes::Numeric(NumericAttributes {
@@ -94,6 +105,8 @@ impl Screen {
             renderer,
             n_steps,
             is_validating: false,
+            training_loss,
+            validation_loss,
         }
     }
 
@@ -108,7 +121,7 @@ impl Screen {
                 ..
             } => {
                 for (name, value) in [
-                    (LOSS, loss),
+                    (&*self.training_loss, loss),
                     (GRAD_NORM, grad_norm),
                     (LEARNING_RATE, learning_rate),
                     (SPEED, tokens_per_second),
@@ -126,7 +139,8 @@ impl Screen {
                 self.renderer.update_split(done);
             }
             TrainingEvent::Validated { step, report } => {
-                self.renderer.update_valid(numeric(LOSS, report.nll));
+                self.renderer
+                    .update_valid(numeric(&self.validation_loss, report.nll));
                 self.is_validating = false;
                 self.renderer.end_split();
                 self.renderer.start_split("train", self.n_steps);

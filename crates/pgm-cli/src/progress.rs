@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use pgm_data::PrepareProgress;
-use pgm_train::{TrainingEvent, TrainingObserver};
+use pgm_train::{NATS_PER_TOKEN, TrainingEvent, TrainingObserver};
 
 use crate::format;
 
@@ -155,6 +155,7 @@ impl TrainingObserver for TrainingProgress {
                 step,
                 n_steps,
                 loss,
+                loss_unit,
                 tokens_per_second,
                 remaining,
                 ..
@@ -163,7 +164,7 @@ impl TrainingObserver for TrainingProgress {
                     format!(", {} left", format::duration(left))
                 });
                 let message = format!(
-                    "loss {loss:.3}, {} tokens/s{left}",
+                    "loss {loss:.3} ({loss_unit}), {} tokens/s{left}",
                     format::short(tokens_per_second)
                 );
                 self.stage("train", n_steps).update(step, n_steps, &message);
@@ -173,9 +174,10 @@ impl TrainingObserver for TrainingProgress {
                     .update(done, total, "sequences");
             }
             TrainingEvent::Validated { step, report } => self.note(&format!(
-                "{:>10} step {}: perplexity {:.2} ± {:.2}",
+                "{:>10} step {}: loss {:.3} ({NATS_PER_TOKEN}), perplexity {:.2} ± {:.2}",
                 "validation",
                 format::count(step),
+                report.nll,
                 report.perplexity,
                 report.perplexity_standard_error,
             )),

@@ -132,8 +132,20 @@ fn a_number_comes_with_how_it_was_made() {
     );
     assert_eq!(
         held_out["tokens_counted"],
-        "all but padding, hidden or not, BOS and EOS among them"
+        "all but padding, hidden or not, BOS and EOS among them; the last counts"
     );
+    assert_eq!(held_out["report"]["kind"], "published");
+    let full = json(
+        folder.path(),
+        &["--run", "mdlm", "--draws", "2", "--times", "full"],
+    );
+    assert_eq!(full["report"]["kind"], "upper-bound");
+    assert_eq!(full["settings"]["times"], "full");
+    assert_ne!(full["results"], held_out["results"]);
+    let of_tokens = |value: &Value| value["report"]["n_tokens"].as_u64().unwrap();
+    assert_eq!(of_tokens(&full), of_tokens(&held_out));
+    // Two small steps away from 270 equally likely tokens, of which a full draw has no variance.
+    assert!((nll(&full) - 270f64.ln()).abs() < 1e-3, "{full}");
 
     let other = ["--text", "other.txt", "--detokenizer", "wikitext"];
     let exact = json(folder.path(), &[&["--run", "ar"], &other[..]].concat());
@@ -150,6 +162,7 @@ fn a_number_comes_with_how_it_was_made() {
     // All but the first of each row.
     assert_eq!(exact["report"]["n_tokens"], of("n_rows") * 31);
     assert_eq!(exact["report"]["n_draws"], 0);
+    assert_eq!(exact["report"]["kind"], "exact");
     assert!(exact["report"]["nll_standard_error"].as_f64().unwrap() > 0.0);
     assert!(
         exact["report"]["perplexity_standard_error"]
@@ -163,7 +176,7 @@ fn a_number_comes_with_how_it_was_made() {
         &[&["eval-ppl", "--run", "mdlm"], &other[..]].concat(),
     );
     for words in [
-        "an upper bound; seed of the draws 1",
+        "as published, no upper bound (--times full is one); seed of the draws 1",
         "1 draw of hidden tokens each",
         "`other.txt` (1,260 bytes, SHA-256 ",
         "detokenizer wikitext",

@@ -32,7 +32,7 @@ pub use config::{
 };
 pub use distiller::Distiller;
 pub use divergence::{Divergence, Normalisation};
-pub use method::DistillationMethod;
+pub use method::{DIVERGENCE_PER_TOKEN, DistillationMethod};
 pub use network_predictor::NetworkPredictor;
 pub use schedule::RoundSchedule;
 pub use student_loss::StudentLoss;

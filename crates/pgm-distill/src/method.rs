@@ -1,4 +1,3 @@
-use burn::module::Module;
 use burn::tensor::Device;
 use pgm_data::TokenBatch;
 use pgm_model::LanguageModel;
@@ -9,6 +8,9 @@ use pgm_train::{
 
 use crate::config::{OptimizerAtRound, TeacherWeights};
 use crate::{DistillConfig, DistillationUpdate, RoundSchedule};
+
+/// The unit of a distillation's losses.
+pub const DIVERGENCE_PER_TOKEN: &str = "divergence per hidden token";
 
 /// Distillation as what a training step does.
 ///
@@ -63,8 +65,7 @@ impl DistillationMethod {
                     state.restart_with(loaded.network.clone(), config, device);
                 }
                 (OptimizerAtRound::Kept, TeacherWeights::Average) => {
-                    let network = loaded.network.clone().fork(&device.clone().autodiff());
-                    state.model.network = network.train();
+                    state.go_on_with(loaded.network.clone(), config, device);
                 }
                 (OptimizerAtRound::Kept, TeacherWeights::Raw) => {}
             }
@@ -100,6 +101,10 @@ impl TrainingMethod for DistillationMethod {
         };
         let rate = self.config.learning_rate_at(state.step);
         update.apply(state, config, rate, batch, device)
+    }
+
+    fn loss_unit(&self) -> &'static str {
+        DIVERGENCE_PER_TOKEN
     }
 
     fn keeps_checkpoint(&self, step: usize) -> bool {

@@ -201,6 +201,13 @@ fn a_stopped_distillation_goes_on_as_if_it_had_not_stopped() {
             assert!((found.4 - expected.4).abs() < 1e-12);
         }
         assert_eq!(rounds(&whole).len(), 2);
+        // Of eight updates; a student that goes on from the average has one of its second round alone.
+        let is_new_in_each_round = settings.contains(&"distillation.next_teacher=average");
+        let expected = if is_new_in_each_round { 4 } else { 8 };
+        let last = whole.checkpoint(CheckpointChoice::Last).unwrap();
+        let text = std::fs::read_to_string(last.path.join("state.json")).unwrap();
+        let updates = format!("\"ema_updates\": {expected},");
+        assert!(text.contains(&updates), "{settings:?}: {text}");
 
         // In the second round, between two checkpoints, and exactly between the rounds.
         for stop in [5, 4] {

@@ -2,8 +2,8 @@
 //! it.
 //!
 //! - [`Perplexity`] estimates the perplexity of any [`LanguageModel`](pgm_model::LanguageModel)
-//!   with a standard error: by Monte Carlo over masks for diffusion models, exactly for
-//!   autoregressive ones.
+//!   with a standard error: by Monte Carlo over masks for diffusion models, as published or as an
+//!   upper bound ([`EvaluationTimes`]), exactly for autoregressive ones.
 //! - [`Generator`] draws sequences with the sampler that fits the model, from what a [`Context`] says
 //!   is known: nothing, a prompt, or the text around the blanks of a [`Template`].
 //! - [`ChoiceEvaluation`] has a model choose among answers by their likelihood given the question.
@@ -21,6 +21,7 @@
 
 mod choice;
 mod error;
+mod evaluation_times;
 mod generative;
 mod generator;
 mod judge;
@@ -39,6 +40,7 @@ pub use choice::{
 };
 pub use discrete_diffusion::samplers::{Context, RevealOrder};
 pub use error::EvalError;
+pub use evaluation_times::EvaluationTimes;
 pub use generative::{
     DrawnSample, Estimate, GenerativePerplexity, GenerativeReport, HeldOutSamples, JudgedSample,
     JudgingProgress, ModelSamples, NumberedResult, PlotCurve, PlotPoint, ResultsFile, SampleSource,
@@ -47,7 +49,7 @@ pub use generative::{
 pub use generator::{Generated, Generator};
 pub use judge::{Judge, JudgeError, JudgedRow};
 pub use mauve::{Mauve, MauveConfig};
-pub use perplexity::{Perplexity, PerplexityReport};
+pub use perplexity::{Perplexity, PerplexityKind, PerplexityReport};
 pub use ratio_estimate::RatioEstimate;
 pub use sampler_kind::SamplerKind;
 pub use sampling_settings::SamplingSettings;

@@ -2,12 +2,12 @@ use burn::data::dataset::Dataset;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use discrete_diffusion::objectives::{Autoregressive, Mdlm, Pgm};
 use discrete_diffusion::random_streams::{Stream, stream};
-use discrete_diffusion::{NoiseTime, TokenBatch, draw_hidden, time_sampler};
+use discrete_diffusion::{NoiseTime, TokenBatch};
 use pgm_data::TokenSequence;
 use pgm_model::LanguageModel;
 use serde::Serialize;
 
-use crate::{EvalError, RatioEstimate, ScoredSequence, SequenceScores};
+use crate::{EvalError, EvaluationTimes, RatioEstimate, ScoredSequence, SequenceScores};
 
 /// How the perplexity of a model on a set of sequences is estimated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct Perplexity {
     pub n_sequences: Option<usize>,
     /// Masks or partitions drawn for each sequence; autoregressive models need none.
     pub n_draws: usize,
+    /// Over which times the nats of a diffusion model are integrated.
+    pub times: EvaluationTimes,
     /// Sequences that go through the network at once.
     pub batch_size: usize,
     /// Seed of the draws.
@@ -24,10 +26,24 @@ pub struct Perplexity {
     pub mask_token: usize,
 }
 
+/// What a perplexity is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PerplexityKind {
+    /// That of the sequences, of an autoregressive model.
+    Exact,
+    /// The estimate of an upper bound, with [`EvaluationTimes::Full`].
+    UpperBound,
+    /// The estimate that the publications of MDLM and PGM give, with [`EvaluationTimes::Published`]; no bound.
+    Published,
+}
+
 /// A perplexity and how sure it is.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct PerplexityReport {
-    /// Nats per token; an upper bound for diffusion models.
+    /// What `nll` and `perplexity` are.
+    pub kind: PerplexityKind,
+    /// Nats per token.
     pub nll: f64,
     /// Standard error of `nll`, over sequences and draws.
     pub nll_standard_error: f64,
@@ -47,10 +63,10 @@ impl Perplexity {
     /// Scores the sequences that `scores` has not yet, batch by batch, and sums all up. `progress` hears of
     /// sequences done and of all, and stops the work by returning false.
     ///
-    /// For diffusion models each draw hides tokens with its own time, spread evenly over draws, and
-    /// hidden tokens count with the weight of the likelihood bound; every valid token is in the
-    /// denominator, so that MDLM and PGM compare. Autoregressive models predict all tokens but
-    /// the first.
+    /// For diffusion models each draw hides tokens as `times` says, spread evenly over draws, and hidden tokens count
+    /// with the weight `1 / t`. Every valid token is in the denominator, the first and the last of a row too, as in the
+    /// published code, so that MDLM and PGM compare. Autoregressive models predict all tokens but the first.
+    /// What bounds the likelihood of rows with padding bounds that of their valid tokens, given where padding is.
     ///
     /// A score depends on the seed and the number of its sequence, not on the batch size (but for rounding) nor on
     /// what was scored before. Batches begin at multiples of the batch size, so that an estimate which goes on
@@ -66,9 +82,10 @@ impl Perplexity {
         scores: &mut dyn SequenceScores,
         progress: &mut dyn FnMut(usize, usize) -> bool,
     ) -> Result<PerplexityReport, EvalError> {
-        let n_draws = match model {
-            LanguageModel::Causal(_) => 0,
-            _ => self.n_draws,
+        let (kind, n_draws) = match (model, self.times) {
+            (LanguageModel::Causal(_), _) => (PerplexityKind::Exact, 0),
+            (_, EvaluationTimes::Full) => (PerplexityKind::UpperBound, self.n_draws),
+            (_, EvaluationTimes::Published) => (PerplexityKind::Published, self.n_draws),
         };
         for (name, value) in [
             ("batch_size", self.batch_size),
@@ -98,6 +115,7 @@ impl Perplexity {
         let estimate = RatioEstimate::new(&sums).ok_or(EvalError::Zero { name: "tokens" })?;
         let perplexity = estimate.mean.exp();
         Ok(PerplexityReport {
+            kind,
             nll: estimate.mean,
             nll_standard_error: estimate.standard_error,
             perplexity,
@@ -172,8 +190,8 @@ impl Perplexity {
         for draw in 0..self.n_draws {
             let (mut hidden, mut times) = (Vec::new(), Vec::new());
             for rng in &mut streams {
-                let time = time_sampler::stratified(draw, self.n_draws, rng);
-                hidden.extend(draw_hidden(host.seq_len, time, rng));
+                let (of_row, time) = self.times.draw(host.seq_len, draw, self.n_draws, rng);
+                hidden.extend(of_row);
                 times.push(time);
             }
             let sums = row_sums(token_nll(hidden, &times))?;
@@ -263,6 +281,7 @@ mod tests {
         Perplexity {
             n_sequences,
             n_draws: 3,
+            times: EvaluationTimes::Published,
             batch_size,
             seed: 5,
             mask_token: MASK,

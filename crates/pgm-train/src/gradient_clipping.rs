@@ -69,9 +69,53 @@ impl ModuleVisitor for Scale {
 
 #[cfg(test)]
 mod tests {
-    use burn::nn::LinearConfig;
+    use burn::nn::{Linear, LinearConfig};
 
     use super::*;
+
+    /// Gradients of two layers; those of a third, which is not used, do not exist.
+    fn gradients_of_two() -> ([Linear; 3], GradientsParams) {
+        let device = Device::flex().autodiff();
+        let [a, b, c] = [1, 2, 3].map(|n| LinearConfig::new(3, n).init(&device));
+        let input = Tensor::<2>::from_floats([[0.3, -1.7, 2.9], [0.1, 0.2, -0.7]], &device);
+        let loss = a.forward(input.clone()).exp().sum() + b.forward(input).square().sum();
+        let layers = [a, b, c];
+        let gradients = GradientsParams::from_grads(loss.backward(), &layers);
+        (layers, gradients)
+    }
+
+    fn values(layers: &[Linear; 3], gradients: &GradientsParams) -> Vec<f32> {
+        let mut values = Vec::new();
+        for layer in layers {
+            let weight: Option<Tensor<2>> = gradients.get(layer.weight.id);
+            let bias = layer.bias.as_ref().expect("a bias");
+            let bias: Option<Tensor<1>> = gradients.get(bias.id);
+            let flat = weight.map(|weight| weight.flatten::<1>(0, 1)).into_iter();
+            for part in flat.chain(bias) {
+                values.extend(part.try_into_vec_as::<f32>().unwrap());
+            }
+        }
+        values
+    }
+
+    #[test]
+    fn gradients_within_the_limit_stay_bit_by_bit() {
+        let device = Device::flex().autodiff();
+        // The limit in units of the norm; 0 is none.
+        for limit in [1.001, 100.0, 1e30, 0.0] {
+            let (layers, gradients) = gradients_of_two();
+            let before = values(&layers, &gradients);
+            // Weights and biases: 3 + 1 and 6 + 2 numbers.
+            assert_eq!(before.len(), 12);
+            let squares = before.iter().map(|&x| f64::from(x) * f64::from(x));
+            let expected = squares.sum::<f64>().sqrt();
+            let (clipped, norm) =
+                clip_by_global_norm(&layers, gradients, limit * expected, &device);
+            assert_eq!(values(&layers, &clipped), before, "limit {limit}");
+            let norm = f64::from(norm.into_scalar::<f32>());
+            assert!((norm / expected - 1.0).abs() < 1e-5, "{norm} {expected}");
+        }
+    }
 
     #[test]
     fn all_parameters_share_one_norm() {

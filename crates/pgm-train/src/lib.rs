@@ -65,6 +65,6 @@ pub use pgm_model::weights::WeightsChoice;
 pub use provenance::Provenance;
 pub use run_folder::{LoadedRun, RunFolder, vocabulary};
 pub use trainer::{Outcome, Trainer};
-pub use training_method::{ObjectiveTraining, Round, TrainingMethod};
+pub use training_method::{NATS_PER_TOKEN, ObjectiveTraining, Round, TrainingMethod};
 pub use training_model::{StepLoss, TrainingBatch, TrainingModel};
 pub use training_state::{StepReport, TrainingState};

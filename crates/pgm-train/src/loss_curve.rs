@@ -2,13 +2,13 @@ use std::path::Path;
 
 use plotters::prelude::*;
 
-use crate::{MetricRecord, TrainError};
+use crate::{MetricRecord, NATS_PER_TOKEN, TrainError};
 
-/// Draws training and validation loss over steps as an SVG picture.
+/// Draws training and validation loss over steps as an SVG picture; `unit` is that of the training loss.
 ///
 /// # Errors
 /// When the file cannot be written.
-pub(crate) fn draw(records: &[MetricRecord], path: &Path) -> Result<(), TrainError> {
+pub(crate) fn draw(records: &[MetricRecord], unit: &str, path: &Path) -> Result<(), TrainError> {
     let train: Vec<(f64, f64)> = records
         .iter()
         .filter_map(|record| match record {
@@ -32,13 +32,14 @@ pub(crate) fn draw(records: &[MetricRecord], path: &Path) -> Result<(), TrainErr
         return Ok(());
     }
     let mut svg = String::new();
-    plot(&train, &validation, &mut svg).map_err(TrainError::file("draw", path))?;
+    plot(&train, unit, &validation, &mut svg).map_err(TrainError::file("draw", path))?;
     pgm_data::write_file(path, svg.as_bytes())?;
     Ok(())
 }
 
 fn plot(
     train: &[(f64, f64)],
+    unit: &str,
     validation: &[(f64, f64, f64)],
     svg: &mut String,
 ) -> Result<(), Box<dyn std::error::Error>> {
@@ -66,21 +67,23 @@ fn plot(
         .configure_mesh()
         .light_line_style(WHITE)
         .x_desc("optimizer step")
-        .y_desc("nats per token")
+        .y_desc("loss")
         .x_label_formatter(&|step| format!("{step:.0}"))
         .draw()?;
     let train_colour = RGBColor(150, 170, 200);
     let validation_colour = RGBColor(200, 60, 40);
     chart
         .draw_series(LineSeries::new(train.iter().copied(), train_colour))?
-        .label("training loss")
+        .label(format!("training ({unit})"))
         .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], train_colour));
     chart
         .draw_series(LineSeries::new(
             validation.iter().map(|&(step, nll, _)| (step, nll)),
             validation_colour.stroke_width(2),
         ))?
-        .label("validation, averaged weights (bars: 2 standard errors)")
+        .label(format!(
+            "validation ({NATS_PER_TOKEN}), averaged weights (bars: 2 standard errors)"
+        ))
         .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], validation_colour));
     for &(step, nll, error) in validation.iter().filter(|(.., error)| *error > 0.0) {
         let bar = [(step, nll - 2.0 * error), (step, nll + 2.0 * error)];

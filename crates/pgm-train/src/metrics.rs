@@ -15,8 +15,12 @@ pub enum MetricRecord {
     Train {
         /// Optimizer steps done.
         step: usize,
-        /// Nats per token, averaged since the last line.
+        /// Nats of a token since the last line, a mean with the weights of training: the unit of validations. In a
+        /// distillation, the divergence of a hidden token.
         loss: f64,
+        /// Mean weight of a token; `loss` times this is what was minimised. Earlier versions had `loss` so, and no weight.
+        #[serde(default)]
+        mean_weight: Option<f64>,
         /// Learning rate of the last update.
         learning_rate: f64,
         /// Norm of the last gradient, before clipping.
@@ -111,6 +115,35 @@ impl MetricsLog {
         })
     }
 
+    /// Brings losses of earlier versions into the unit of the others; they were multiplied by `weight`.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub(crate) fn convert_earlier(path: &Path, weight: f64) -> Result<(), TrainError> {
+        if !path.exists() {
+            return Ok(());
+        }
+        let mut records = Self::read(path)?;
+        let mut is_converted = false;
+        for record in &mut records {
+            if let MetricRecord::Train {
+                loss,
+                mean_weight: mean_weight @ None,
+                ..
+            } = record
+            {
+                *loss /= weight;
+                *mean_weight = Some(weight);
+                is_converted = true;
+            }
+        }
+        if is_converted {
+            let lines: Vec<String> = records.iter().map(to_line).collect();
+            pgm_data::write_file(path, lines.concat().as_bytes())?;
+        }
+        Ok(())
+    }
+
     /// Appends a line.
     ///
     /// # Errors
@@ -162,6 +195,35 @@ fn to_line(record: &MetricRecord) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn losses_of_earlier_versions_get_the_unit_of_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        MetricsLog::convert_earlier(&path, 0.5).unwrap();
+        let line = |step: usize, rest: &str| {
+            format!(
+                "{{\"kind\":\"train\",\"step\":{step},\"loss\":2.5,\"learning_rate\":0.1,\"grad_norm\":1.0,\
+                 \"tokens_per_second\":9.0,\"seconds\":1.0{rest}}}\n"
+            )
+        };
+        let text = line(1, "") + &line(2, ",\"mean_weight\":0.4");
+        std::fs::write(&path, text).unwrap();
+        let found = || -> Vec<[f64; 2]> {
+            let records = MetricsLog::read(&path).unwrap().into_iter();
+            let pair = |record| match record {
+                MetricRecord::Train {
+                    loss, mean_weight, ..
+                } => [loss, mean_weight.unwrap_or(f64::NAN)],
+                _ => panic!("another record"),
+            };
+            records.map(pair).collect()
+        };
+        for _ in 0..2 {
+            MetricsLog::convert_earlier(&path, 0.5).unwrap();
+            assert_eq!(found(), [[5.0, 0.5], [2.5, 0.4]]);
+        }
+    }
 
     #[test]
     fn lines_after_the_resumed_step_are_dropped() {

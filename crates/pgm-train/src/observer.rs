@@ -32,8 +32,10 @@ pub enum TrainingEvent<'a> {
         step: usize,
         /// Optimizer steps of the run.
         n_steps: usize,
-        /// Nats per token, averaged since the last event of this kind.
+        /// Mean loss since the last event of this kind.
         loss: f64,
+        /// Its unit: [`NATS_PER_TOKEN`](crate::NATS_PER_TOKEN), that of validations, or another of a distillation.
+        loss_unit: &'static str,
         /// Learning rate of the last update.
         learning_rate: f64,
         /// Norm of the last gradient, before clipping.

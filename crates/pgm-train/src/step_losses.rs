@@ -1,13 +1,13 @@
 use burn::tensor::Tensor;
 
-use crate::TrainError;
+use crate::{StepReport, TrainError};
 
 /// Losses and gradient norms of optimizer steps. They stay on the device until someone looks.
 #[derive(Debug, Default)]
 pub(crate) struct StepLosses {
     unread: Vec<Unread>,
-    /// Losses that were read since the last mean.
-    losses: Vec<f64>,
+    /// Losses that were read since the last mean, and their mean weights.
+    losses: Vec<[f64; 2]>,
     last_norm: f64,
 }
 
@@ -15,14 +15,17 @@ pub(crate) struct StepLosses {
 struct Unread {
     step: usize,
     loss: Tensor<1>,
+    mean_weight: f64,
     grad_norm: Tensor<1>,
 }
 
 /// Losses since the last mean.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct StepMean {
-    /// Nats per token, averaged.
+    /// Nats of a token, a mean with the weights of training.
     pub loss: f64,
+    /// Mean of those weights.
+    pub mean_weight: f64,
     /// Norm of the last gradient, before clipping.
     pub grad_norm: f64,
 }
@@ -39,12 +42,13 @@ impl StepLosses {
     /// Notes a step, counted from 1.
     ///
     /// # Shapes
-    /// - loss, grad_norm: `[1]`
-    pub fn push(&mut self, step: usize, loss: Tensor<1>, grad_norm: Tensor<1>) {
+    /// - loss and norm of the report: `[1]`
+    pub fn push(&mut self, step: usize, report: StepReport) {
         self.unread.push(Unread {
             step,
-            loss,
-            grad_norm,
+            loss: report.loss,
+            mean_weight: report.mean_weight,
+            grad_norm: report.grad_norm,
         });
     }
 
@@ -54,13 +58,16 @@ impl StepLosses {
         if unread.is_empty() {
             return Ok(None);
         }
-        let steps: Vec<usize> = unread.iter().map(|unread| unread.step).collect();
+        let steps: Vec<(usize, f64)> = unread
+            .iter()
+            .map(|unread| (unread.step, unread.mean_weight))
+            .collect();
         let values = unread
             .into_iter()
             .flat_map(|unread| [unread.loss, unread.grad_norm])
             .collect();
         let values = read(Tensor::cat(values, 0))?;
-        for (&step, pair) in steps.iter().zip(values.chunks_exact(2)) {
+        for (&(step, mean_weight), pair) in steps.iter().zip(values.chunks_exact(2)) {
             for (quantity, &value) in ["loss", "norm of the gradient"].into_iter().zip(pair) {
                 if !value.is_finite() {
                     return Ok(Some(NotFinite {
@@ -70,17 +77,19 @@ impl StepLosses {
                     }));
                 }
             }
-            self.losses.push(pair[0]);
+            self.losses.push([pair[0], mean_weight]);
             self.last_norm = pair[1];
         }
         Ok(None)
     }
 
-    /// The mean of the losses that were checked since the last call, if there are any.
+    /// The mean over the steps that were checked since the last call, if any of their tokens had a weight.
     pub fn take_mean(&mut self) -> Option<StepMean> {
         let losses = std::mem::take(&mut self.losses);
-        (!losses.is_empty()).then(|| StepMean {
-            loss: losses.iter().sum::<f64>() / losses.len() as f64,
+        let [loss, weight] = [0, 1].map(|i| losses.iter().map(|pair| pair[i]).sum::<f64>());
+        (weight > 0.0).then(|| StepMean {
+            loss: loss / weight,
+            mean_weight: weight / losses.len() as f64,
             grad_norm: self.last_norm,
         })
     }
@@ -101,20 +110,28 @@ mod tests {
 
     use super::*;
 
-    fn scalar(value: f32) -> Tensor<1> {
-        Tensor::from_floats([value], &Device::flex())
+    fn report(loss: f32, mean_weight: f64, grad_norm: f32) -> StepReport {
+        let scalar = |value: f32| Tensor::from_floats([value], &Device::flex());
+        StepReport {
+            loss: scalar(loss),
+            mean_weight,
+            grad_norm: scalar(grad_norm),
+            learning_rate: 0.1,
+        }
     }
 
     #[test]
     fn the_mean_covers_what_was_checked_in_parts() {
         let mut losses = StepLosses::default();
-        losses.push(1, scalar(1.0), scalar(0.1));
+        losses.push(1, report(1.0, 0.5, 0.1));
         assert_eq!(losses.check().unwrap(), None);
-        losses.push(2, scalar(2.0), scalar(0.5));
-        losses.push(3, scalar(6.0), scalar(0.25));
+        losses.push(2, report(2.0, 0.25, 0.5));
+        losses.push(3, report(6.0, 0.75, 0.25));
         assert_eq!(losses.check().unwrap(), None);
+        // 9 over 1.5.
         let mean = StepMean {
-            loss: 3.0,
+            loss: 6.0,
+            mean_weight: 0.5,
             grad_norm: 0.25,
         };
         assert_eq!(losses.take_mean(), Some(mean));
@@ -122,11 +139,23 @@ mod tests {
     }
 
     #[test]
+    fn steps_that_hide_nothing_do_not_count() {
+        let mut losses = StepLosses::default();
+        losses.push(1, report(0.0, 0.0, 0.0));
+        assert_eq!(losses.check().unwrap(), None);
+        assert_eq!(losses.take_mean(), None);
+        losses.push(2, report(0.0, 0.0, 0.0));
+        losses.push(3, report(2.0, 0.5, 1.0));
+        assert_eq!(losses.check().unwrap(), None);
+        assert_eq!(losses.take_mean().map(|mean| mean.loss), Some(4.0));
+    }
+
+    #[test]
     fn the_first_bad_step_is_named_even_if_only_its_gradient_is_bad() {
         let mut losses = StepLosses::default();
-        losses.push(7, scalar(1.0), scalar(1.0));
-        losses.push(8, scalar(1.0), scalar(f32::INFINITY));
-        losses.push(9, scalar(f32::NAN), scalar(f32::NAN));
+        losses.push(7, report(1.0, 1.0, 1.0));
+        losses.push(8, report(1.0, 1.0, f32::INFINITY));
+        losses.push(9, report(f32::NAN, 1.0, f32::NAN));
         let bad = losses.check().unwrap().unwrap();
         assert_eq!(
             (bad.step, bad.quantity, bad.value),

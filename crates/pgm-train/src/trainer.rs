@@ -4,7 +4,9 @@ use burn::data::dataset::Dataset;
 use burn::module::Module;
 use burn::tensor::Device;
 use burn_train::Interrupter;
-use pgm_eval::{Context, EvalError, Generator, Perplexity, PerplexityReport, Throughput};
+use pgm_eval::{
+    Context, EvalError, EvaluationTimes, Generator, Perplexity, PerplexityReport, Throughput,
+};
 
 use crate::experiment_data::ExperimentData;
 use crate::step_losses::StepLosses;
@@ -108,6 +110,8 @@ impl<'a> Trainer<'a> {
             Some(checkpoint) => checkpoint.validation()?.is_some(),
             None => false,
         };
+        let expected_weight = self.method.expected_weight(&self.config);
+        MetricsLog::convert_earlier(&self.folder.metrics(), expected_weight)?;
         let mut metrics = MetricsLog::open(&self.folder.metrics(), state.step, is_validated)?;
         if !self.train(&data, &mut state, &mut metrics)? {
             return Ok(Outcome::Interrupted { step: state.step });
@@ -151,7 +155,7 @@ impl<'a> Trainer<'a> {
                 .advance(state, &self.config, &batch, &self.device)?;
             let step = state.step;
             let learning_rate = report.learning_rate;
-            losses.push(step, report.loss, report.grad_norm);
+            losses.push(step, report);
 
             let round = self.method.round_ending_at(step);
             let is_logged = step.is_multiple_of(self.config.training.log_every);
@@ -162,6 +166,7 @@ impl<'a> Trainer<'a> {
                     metrics.push(&MetricRecord::Train {
                         step,
                         loss: mean.loss,
+                        mean_weight: Some(mean.mean_weight),
                         learning_rate,
                         grad_norm: mean.grad_norm,
                         tokens_per_second,
@@ -171,6 +176,7 @@ impl<'a> Trainer<'a> {
                         step,
                         n_steps,
                         loss: mean.loss,
+                        loss_unit: self.method.loss_unit(),
                         learning_rate,
                         grad_norm: mean.grad_norm,
                         tokens_per_second,
@@ -280,6 +286,7 @@ impl<'a> Trainer<'a> {
         let estimate = Perplexity {
             n_sequences,
             n_draws: self.config.evaluation.n_draws,
+            times: EvaluationTimes::Published,
             batch_size: self.config.evaluation.batch_size,
             seed: self.config.seed,
             mask_token: data.mask_token,
@@ -333,7 +340,7 @@ impl<'a> Trainer<'a> {
 
     fn draw_loss_curve(&self) -> Result<(), TrainError> {
         let records = MetricsLog::read(&self.folder.metrics())?;
-        loss_curve::draw(&records, &self.folder.loss_curve())
+        loss_curve::draw(&records, self.method.loss_unit(), &self.folder.loss_curve())
     }
 
     /// Draws text; `None` if it was stopped.

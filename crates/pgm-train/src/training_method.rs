@@ -1,9 +1,10 @@
 use burn::tensor::Device;
+use discrete_diffusion::Weighting;
 use pgm_data::TokenBatch;
 use serde::{Deserialize, Serialize};
 
 use crate::training_state::StepReport;
-use crate::{ExperimentConfig, TrainError, TrainingState};
+use crate::{ExperimentConfig, ObjectiveKind, TrainError, TrainingBatch, TrainingState};
 
 /// A stretch of a run in which a student learns from one teacher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +18,9 @@ pub struct Round {
     /// Sampling steps in which its student is to do the same.
     pub student_sampling_steps: usize,
 }
+
+/// The unit of validation losses, and of training losses but those of a distillation.
+pub const NATS_PER_TOKEN: &str = "nats per token";
 
 /// What an optimizer step does: the part of a run that the [`Trainer`](crate::Trainer) leaves open.
 ///
@@ -34,6 +38,17 @@ pub trait TrainingMethod {
         batch: &TokenBatch,
         device: &Device,
     ) -> Result<StepReport, TrainError>;
+
+    /// The mean of [`StepReport::mean_weight`] over all draws: what the losses of earlier versions were multiplied by,
+    /// which wrote down what was minimised.
+    fn expected_weight(&self, _config: &ExperimentConfig) -> f64 {
+        1.0
+    }
+
+    /// The unit of the losses, divided by their mean weights.
+    fn loss_unit(&self) -> &'static str {
+        NATS_PER_TOKEN
+    }
 
     /// Whether a checkpoint is written after this many steps and never deleted.
     fn keeps_checkpoint(&self, _step: usize) -> bool {
@@ -67,10 +82,26 @@ impl TrainingMethod for ObjectiveTraining {
             &device.clone().autodiff(),
         );
         let rate = config.learning_rate_at(step);
-        state.update(config, rate, device, parts, |model, part, add| {
+        let mean_weight = TrainingBatch::mean_weight(&parts);
+        let report = state.update(config, rate, device, parts, |model, part, add| {
             let loss = model.loss(&part);
             add(loss.backward());
             Ok(loss.inner())
+        })?;
+        Ok(StepReport {
+            mean_weight,
+            ..report
         })
+    }
+
+    fn expected_weight(&self, config: &ExperimentConfig) -> f64 {
+        match (config.objective.kind, config.objective.weighting) {
+            // Half of the tokens are hidden on average, or all count half.
+            (
+                ObjectiveKind::Pgm | ObjectiveKind::Mdlm | ObjectiveKind::ComplementMdlm,
+                Weighting::LowVariance,
+            ) => 0.5,
+            (_, Weighting::Elbo | Weighting::ElboFloored) | (ObjectiveKind::Ar, _) => 1.0,
+        }
     }
 }

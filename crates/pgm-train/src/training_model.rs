@@ -31,6 +31,24 @@ pub struct TrainingBatch {
     n_tokens: usize,
 }
 
+impl TrainingBatch {
+    /// The mean weight in the loss of the tokens that count, over all parts of an optimizer step; where all tokens cost
+    /// the same, the loss is that times this.
+    pub fn mean_weight(parts: &[Self]) -> f64 {
+        let mut total = 0.0;
+        for part in parts {
+            let Some(corruption) = &part.corruption else {
+                return 1.0;
+            };
+            let pairs = corruption.weights.iter().zip(&part.batch.valid);
+            let counted = pairs.filter(|&(_, &valid)| valid);
+            total += counted.map(|(&weight, _)| f64::from(weight)).sum::<f64>();
+        }
+        let n_tokens = parts.first().map_or(0, |part| part.n_tokens);
+        total / n_tokens.max(1) as f64
+    }
+}
+
 /// The loss of a step, still on the device.
 #[derive(Debug, Clone)]
 pub struct StepLoss(pub Tensor<1>);
@@ -129,8 +147,8 @@ impl TrainingModel {
         }
     }
 
-    /// The part's share of the training loss in nats per valid token; the shares of all parts of an
-    /// optimizer step add up to its loss.
+    /// The part's share of the training loss, weighted nats per valid token; the shares of all parts of an
+    /// optimizer step add up to its loss. Over [`TrainingBatch::mean_weight`] it is in nats per token.
     ///
     /// # Shapes
     /// - output: `[1]`

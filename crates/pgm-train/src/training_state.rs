@@ -79,7 +79,8 @@ impl TrainingState {
         })
     }
 
-    /// One optimizer step on the sum of the losses of `parts`. `differentiate` gives the loss of a part, still on the
+    /// One optimizer step on the sum of the losses of `parts`, in which tokens have weight 1 unless the caller says
+    /// otherwise in the report. `differentiate` gives the loss of a part, still on the
     /// device and without autodiff, and hands over its gradients, in one piece or several.
     ///
     /// # Shapes
@@ -122,6 +123,7 @@ impl TrainingState {
         self.step += 1;
         Ok(StepReport {
             loss: Tensor::cat(losses, 0).sum(),
+            mean_weight: 1.0,
             grad_norm,
             learning_rate,
         })
@@ -134,10 +136,20 @@ impl TrainingState {
         config: &ExperimentConfig,
         device: &Device,
     ) {
+        self.optimizer = adam(&config.optimizer);
+        self.go_on_with(network, config, device);
+    }
+
+    /// Goes on with these weights, with an average that starts anew at them; the optimizer stays as it is.
+    pub fn go_on_with(
+        &mut self,
+        network: LanguageModel,
+        config: &ExperimentConfig,
+        device: &Device,
+    ) {
         let decay = config.optimizer.ema_decay;
         let network = network.fork(&device.clone().autodiff()).train();
         self.ema = (decay > 0.0).then(|| ExponentialMovingAverage::new(&network, decay));
-        self.optimizer = adam(&config.optimizer);
         self.model.network = network;
     }
 
@@ -153,12 +165,22 @@ impl TrainingState {
 /// An optimizer step that was done.
 #[derive(Debug, Clone)]
 pub struct StepReport {
-    /// Nats per token, `[1]`, on the device.
+    /// What was minimised, `[1]`, on the device.
     pub loss: Tensor<1>,
+    /// Mean weight of a token in it. The loss over this is a weighted mean of the nats of tokens, in the unit of a
+    /// validation whatever the weights are.
+    pub mean_weight: f64,
     /// Norm of the gradient before clipping, `[1]`, on the device.
     pub grad_norm: Tensor<1>,
     /// Learning rate of the update.
     pub learning_rate: f64,
+}
+
+impl StepReport {
+    /// The loss in nats per token, a mean with the weights of training, `[1]`, on the device.
+    pub fn nats_per_token(&self) -> Tensor<1> {
+        self.loss.clone().div_scalar(self.mean_weight)
+    }
 }
 
 fn adam(settings: &OptimizerSection) -> ModuleOptimizer {

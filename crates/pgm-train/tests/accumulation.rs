@@ -46,6 +46,38 @@ fn the_size_of_the_parts_does_not_change_the_run() {
     }
 }
 
+/// A mean of means of the parts would differ: the rows have 6 to 24 tokens that count.
+#[test]
+fn parts_count_as_many_tokens_as_they_have() {
+    let temporary = tempfile::tempdir().expect("a folder");
+    let path = temporary.path().join("lines.jsonl");
+    let line = |n: usize| {
+        let text = "The whale is white. ".repeat([0, 1, 4][n % 3]);
+        format!("{{\"text\": \"{n} {text}\"}}\n")
+    };
+    std::fs::write(&path, (0..60).map(line).collect::<String>()).expect("a file");
+    let inputs = format!("data.inputs=['{}']", path.display());
+    for objective in ["pgm", "mdlm", "complement-mdlm", "ar"] {
+        let kind = format!("objective.kind={objective}");
+        let settings = [
+            inputs.as_str(),
+            kind.as_str(),
+            "model.dropout=0",
+            "data.packing=padded",
+            "data.validation={documents=10}",
+            "data.seq_len=24",
+        ];
+        let whole = curve(&settings);
+        assert_eq!(whole.len(), 8);
+        for size in ["training.micro_batch_size=1", "training.micro_batch_size=2"] {
+            let parts = curve(&[settings.as_slice(), &[size]].concat());
+            for (a, b) in whole.as_flattened().iter().zip(parts.as_flattened()) {
+                assert!((a - b).abs() <= 1e-4 * a.abs(), "{objective}: {a} and {b}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_size_that_does_not_divide_the_batch_is_refused() {
     let error = pgm_train::ExperimentConfig::from_toml(

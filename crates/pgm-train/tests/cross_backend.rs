@@ -4,12 +4,19 @@ mod tiny_run;
 
 use std::sync::{Mutex, PoisonError};
 
+use burn::data::dataset::InMemDataset;
+use burn::module::Param;
+use burn::nn::Linear;
 use burn::tensor::{Device, Int, Tensor};
 use burn_train::Interrupter;
 use discrete_diffusion::{CausalDenoiser, PartitionDenoiser, SequenceDenoiser};
-use pgm_eval::{Context, Generator, SamplingSettings};
+use pgm_data::TokenSequence;
+use pgm_eval::{Context, EvaluationTimes, Generator, Perplexity, SamplingSettings};
 use pgm_model::LanguageModel;
-use pgm_train::{CheckpointChoice, LoadedRun, MetricRecord, MetricsLog, RunFolder, WeightsChoice};
+use pgm_train::{
+    CheckpointChoice, ExponentialMovingAverage, LoadedRun, MetricRecord, MetricsLog, RunFolder,
+    WeightsChoice,
+};
 use tiny_run::{Silent, config, run};
 
 /// Absolute, on logits of a few units; both sides compute in float32.
@@ -57,6 +64,29 @@ fn samples(run: &LoadedRun, device: &Device) -> Vec<Vec<u32>> {
         .generate(&run.network, &contexts, device, &mut |_, _| true)
         .expect("samples");
     generated.sequences
+}
+
+/// Nats per token of two short rows, as published and as an upper bound.
+fn perplexities(run: &LoadedRun, device: &Device) -> [f64; 2] {
+    let row = |first: u32| TokenSequence {
+        tokens: (0..8).map(|i| (first + 31 * i) % 270).collect(),
+        valid: (0..8).map(|i| i < 7).collect(),
+    };
+    let rows = InMemDataset::new(vec![row(0), row(5)]);
+    [EvaluationTimes::Published, EvaluationTimes::Full].map(|times| {
+        let perplexity = Perplexity {
+            n_sequences: None,
+            n_draws: 2,
+            times,
+            batch_size: 2,
+            seed: 1,
+            mask_token: run.mask_token,
+        };
+        let mut scores = Vec::new();
+        let report =
+            perplexity.estimate(&run.network, &rows, device, &mut scores, &mut |_, _| true);
+        report.expect("a perplexity").nll
+    })
 }
 
 /// Of every step.
@@ -133,6 +163,7 @@ fn a_checkpoint_trained_on_flex_gives_the_same_logits_and_samples_elsewhere() {
             .unwrap();
         let expected = logits(&home, &flex);
         let expected_samples = samples(&home, &flex);
+        let expected_perplexities = perplexities(&home, &flex);
         for device in other_devices() {
             let away = folder
                 .load(CheckpointChoice::Last, WeightsChoice::Raw, &device)
@@ -145,6 +176,54 @@ fn a_checkpoint_trained_on_flex_gives_the_same_logits_and_samples_elsewhere() {
             println!("{objective} on {device:?}: largest difference {error:.1e}");
             assert!(error <= TOLERANCE, "{objective} on {device:?}: {error:e}");
             assert_eq!(samples(&away, &device), expected_samples, "{objective}");
+            for (nll, expected) in perplexities(&away, &device)
+                .into_iter()
+                .zip(expected_perplexities)
+            {
+                let difference = (nll / expected - 1.0).abs();
+                assert!(
+                    difference < 1e-4,
+                    "{objective} on {device:?}: {nll} {expected}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_average_keeps_weights_that_stay_and_follows_those_that_move() {
+    let kept = [1.0, -0.3, 1e-5, 12345.678];
+    for device in other_devices() {
+        let module = |weights: [f32; 4]| Linear {
+            weight: Param::from_tensor(Tensor::<2>::from_floats([weights], &device)),
+            bias: None,
+        };
+        let weights = |module: &Linear| {
+            let values = module.weight.val().try_into_vec_as::<f32>();
+            values.expect("weights")
+        };
+        let still = module(kept);
+        let mut ema = ExponentialMovingAverage::resume(still.clone(), 0.9999, 100_000);
+        for _ in 0..300 {
+            ema.update(&still);
+        }
+        assert_eq!(weights(ema.average()), kept, "{device:?}");
+        let target = Tensor::<2>::from_floats([[2.0; 4]], &device);
+        let moved = Linear {
+            weight: still.weight.map(|_| target),
+            bias: None,
+        };
+        for _ in 0..300 {
+            ema.update(&moved);
+        }
+        let left = 0.9999f64.powi(300);
+        for (found, kept) in weights(ema.average()).into_iter().zip(kept) {
+            let expected = 2.0 + left * (f64::from(kept) - 2.0);
+            let error = (f64::from(found) - expected).abs();
+            assert!(
+                error < 1e-5 * expected.abs().max(1.0),
+                "{device:?}: {found} {expected}"
+            );
         }
     }
 }

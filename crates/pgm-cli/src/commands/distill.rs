@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use pgm_distill::{DistillConfig, Distiller};
+use pgm_distill::{DIVERGENCE_PER_TOKEN, DistillConfig, Distiller};
 use pgm_train::{MetricRecord, MetricsLog, Outcome, RunFolder, parse_toml};
 
 use super::run_start::{observer, provenance};
@@ -61,7 +61,12 @@ impl DistillArgs {
         let schedule = config.schedule();
         let interrupter = interrupt::graceful("stopping after this step, then saving")?;
         let provenance = provenance(&device);
-        let mut observer = observer(self.plain, &interrupter, schedule.n_steps());
+        let mut observer = observer(
+            self.plain,
+            &interrupter,
+            schedule.n_steps(),
+            DIVERGENCE_PER_TOKEN,
+        );
         let started = Instant::now();
         let outcome = Distiller::new(config, folder.clone(), device, interrupter, &mut *observer)
             .with_provenance(provenance)

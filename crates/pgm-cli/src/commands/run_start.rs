@@ -18,15 +18,16 @@ pub fn provenance(device: &Device) -> Provenance {
     }
 }
 
-/// The dashboard on a terminal, lines elsewhere or if they are wished for.
+/// The dashboard on a terminal, lines elsewhere or if they are wished for; `loss_unit` is that of the training loss.
 pub fn observer(
     is_plain: bool,
     interrupter: &Interrupter,
     n_steps: usize,
+    loss_unit: &'static str,
 ) -> Box<dyn TrainingObserver> {
     let is_terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
     match is_terminal && !is_plain {
-        true => Box::new(Dashboard::new(interrupter.clone(), n_steps)),
+        true => Box::new(Dashboard::new(interrupter.clone(), n_steps, loss_unit)),
         false => Box::new(TrainingProgress::default()),
     }
 }

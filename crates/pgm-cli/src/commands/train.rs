@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::Args;
 use pgm_eval::PerplexityReport;
-use pgm_train::{Outcome, RunFolder, Trainer};
+use pgm_train::{NATS_PER_TOKEN, Outcome, RunFolder, Trainer};
 
 use super::config_args::ConfigArgs;
 use super::run_start::{observer, provenance};
@@ -60,7 +60,7 @@ impl TrainArgs {
         }
         let interrupter = interrupt::graceful("stopping after this step, then saving")?;
         let provenance = provenance(&device);
-        let mut observer = observer(self.plain, &interrupter, n_steps);
+        let mut observer = observer(self.plain, &interrupter, n_steps, NATS_PER_TOKEN);
         let started = Instant::now();
         let outcome = Trainer::new(config, folder.clone(), device, interrupter, &mut *observer)
             .with_provenance(provenance)
@@ -110,7 +110,7 @@ fn report(
 Everything lies in {root}:
   config.toml     the run with every default written out
   checkpoints/    weights (raw and averaged), optimizer, position
-  metrics.jsonl   loss, learning rate, tokens/s
+  metrics.jsonl   training and validation loss (nats per token), learning rate, tokens/s
   loss.svg        the loss curve; open it in a browser
   samples.txt     the text above; samples/ has some from every validation
   history.jsonl   version, commit and device of each start

@@ -90,7 +90,8 @@ impl From<TeacherWeights> for WeightsChoice {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OptimizerAtRound {
-    /// Its moments, the averaged weights and the learning rate go on.
+    /// Its moments and the learning rate go on, and so does the average of the weights, unless the student goes on from it:
+    /// then it starts anew, as in the released code.
     #[default]
     Kept,
     /// Its moments, the averaged weights and the warm-up start anew.

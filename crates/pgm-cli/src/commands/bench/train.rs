@@ -72,9 +72,9 @@ impl TrainBenchArgs {
             let report = ObjectiveTraining.advance(&mut state, &config, &batch, &device)?;
             wait(&device)?;
             seconds.push(started.elapsed().as_secs_f64());
-            losses.push(report.loss.into_scalar::<f32>());
+            losses.push(report.nats_per_token().into_scalar::<f32>());
             eprintln!(
-                "step {step}: {:.3} s, loss {:.4}",
+                "step {step}: {:.3} s, loss {:.4} (nats per token)",
                 seconds[step], losses[step]
             );
         }
