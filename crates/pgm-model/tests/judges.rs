@@ -248,17 +248,17 @@ fn what_changes_the_numbers_of_a_gguf_file_is_refused_and_the_unknown_listed() {
         (
             "llama.expert_count",
             Size(8),
-            "`expert_count` is `8`, only `1` is supported",
+            "`llama.expert_count` is `8`, only `1` is supported",
         ),
         (
             "llama.logit_scale",
             Float(0.25),
-            "`logit_scale` is `0.25`, only `1` is supported",
+            "`llama.logit_scale` is `0.25`, only `1` is supported",
         ),
         (
             "llama.rope.scaling.yarn_ext_factor",
             Float(0.5),
-            "`rope.scaling.yarn_ext_factor` is `0.5`, only `1` is supported",
+            "`llama.rope.scaling.yarn_ext_factor` is `0.5`, only `1` is supported",
         ),
         (
             "split.count",

@@ -340,8 +340,8 @@ pub(super) const ROPE: ConfigKeys = ConfigKeys {
     ]],
 };
 
-/// Of the header of a GGUF file, without `llama.` where that stands in front.
-pub(super) const GGUF: ConfigKeys = ConfigKeys {
+/// Of the header of a GGUF file of a Llama, behind `llama.`.
+pub(super) const GGUF_LLAMA: ConfigKeys = ConfigKeys {
     known: &[&[
         "vocab_size",
         "context_length",
@@ -368,13 +368,9 @@ pub(super) const GGUF: ConfigKeys = ConfigKeys {
         "rope.scaling.finetuned",
         "rope.scaling.yarn_beta_fast",
         "rope.scaling.yarn_beta_slow",
-        "split.no",
-        "split.tensors.count",
     ]],
-    known_starts: &["general.", "tokenizer.", "quantize."],
+    known_starts: &[],
     unsupported: &[&[
-        ("general.type", Texts(&["model"])),
-        ("split.count", ZeroOrOne),
         ("expert_count", ZeroOrOne),
         ("expert_used_count", ZeroOrOne),
         ("use_parallel_residual", Off),
@@ -393,6 +389,13 @@ pub(super) const GGUF: ConfigKeys = ConfigKeys {
         ("rope.scaling.yarn_ext_factor", One),
         ("rope.scaling.yarn_attn_factor", One),
     ]],
+};
+
+/// Of any GGUF file.
+pub(super) const GGUF: ConfigKeys = ConfigKeys {
+    known: &[&["split.no", "split.tensors.count"]],
+    known_starts: &["general.", "tokenizer.", "quantize."],
+    unsupported: &[&[("split.count", ZeroOrOne)]],
 };
 
 #[cfg(test)]

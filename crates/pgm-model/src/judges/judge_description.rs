@@ -57,11 +57,7 @@ impl JudgeDescription {
     /// When an entry is missing, the network is a variant that is not there, or its sizes make none.
     pub fn from_gguf(file: &GgufFile) -> Result<Self, JudgeConfigError> {
         let header = Header(file);
-        let entries = file.entries().map(|(key, value)| {
-            let key = key.strip_prefix(ARCHITECTURE).unwrap_or(key);
-            (key.to_owned(), json(value))
-        });
-        let unknown_keys = config_keys::GGUF.unknown("", &entries.collect())?;
+        let unknown_keys = unknown_in_gguf(file)?;
         let n_heads = header.size("attention.head_count")?;
         let config = LlamaConfig {
             vocab_size: file
@@ -116,6 +112,19 @@ fn unknown_in_json(keys: &ConfigKeys, value: &Value) -> Result<Vec<String>, Judg
             unknown.extend(config_keys::ROPE.unknown(&format!("{rope}."), entries)?);
         }
     }
+    Ok(unknown)
+}
+
+fn unknown_in_gguf(file: &GgufFile) -> Result<Vec<String>, JudgeConfigError> {
+    let (mut own, mut others) = (Map::new(), Map::new());
+    for (key, value) in file.entries() {
+        match key.strip_prefix(ARCHITECTURE) {
+            Some(key) => own.insert(key.to_owned(), json(value)),
+            None => others.insert(key.to_owned(), json(value)),
+        };
+    }
+    let mut unknown = config_keys::GGUF_LLAMA.unknown(ARCHITECTURE, &own)?;
+    unknown.extend(config_keys::GGUF.unknown("", &others)?);
     Ok(unknown)
 }
 

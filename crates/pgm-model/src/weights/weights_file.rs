@@ -204,9 +204,14 @@ impl WeightsFile {
     /// The first names of the tensors, and how many there are.
     fn names_in_words(&self) -> String {
         const SHOWN: usize = 3;
-        let names = self.tensors.iter().take(SHOWN);
-        let names: Vec<String> = names.map(|tensor| format!("`{}`", tensor.name)).collect();
-        let n_tensors = self.tensors.len();
+        let mut names: Vec<&str> = self.tensors.iter().map(|t| t.name.as_str()).collect();
+        names.sort_unstable();
+        let n_tensors = names.len();
+        let names: Vec<String> = names
+            .iter()
+            .take(SHOWN)
+            .map(|name| format!("`{name}`"))
+            .collect();
         let more = if n_tensors > SHOWN { ", ..." } else { "" };
         match n_tensors {
             0 => "no tensors".to_owned(),
