@@ -289,6 +289,41 @@ mod tests {
     }
 
     #[test]
+    fn unknown_keys_of_the_description_are_handed_up() {
+        let folder = judge_folder("gpt2");
+        let path = folder.path().join(CONFIG);
+        let open = || Judge::open(folder.path(), &Device::flex());
+        assert_eq!(open().unwrap().unknown_keys(), [""; 0]);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replacen('{', "{\"novel_scale\": 2,", 1)).unwrap();
+        assert_eq!(open().unwrap().unknown_keys(), ["novel_scale"]);
+    }
+
+    #[test]
+    fn what_stands_in_place_of_a_file_is_named_once() {
+        let folder = judge_folder("gpt2");
+        for name in [WEIGHTS, CONFIG] {
+            let path = folder.path().join(name);
+            std::fs::write(
+                &path,
+                "version https://git-lfs.github.com/spec/v1\nsize 9\n",
+            )
+            .unwrap();
+            let error = Judge::open(folder.path(), &Device::flex()).unwrap_err();
+            // A command prints the causes, too.
+            let mut causes = vec![error.to_string()];
+            let mut cause = std::error::Error::source(&error);
+            while let Some(error) = cause {
+                causes.push(error.to_string());
+                cause = error.source();
+            }
+            let text = causes.join(": ");
+            assert!(text.contains(&path.display().to_string()), "{text}");
+            assert_eq!(text.matches("it is a Git LFS pointer").count(), 1, "{text}");
+        }
+    }
+
+    #[test]
     fn weights_in_several_files_are_opened_by_their_index() {
         let folder = judge_folder("gpt2");
         let path = |name: &str| folder.path().join(name);
