@@ -19,12 +19,12 @@ pub enum JudgeError {
         reason: std::io::Error,
     },
     /// The network is none that is there.
-    #[error("`{}` describes no judge: {source}", path.display())]
+    #[error("`{}` describes no judge: {reason}", path.display())]
     Config {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: JudgeConfigError,
+        reason: JudgeConfigError,
     },
     /// The weights cannot be used.
     #[error(transparent)]

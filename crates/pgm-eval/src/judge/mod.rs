@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use pgm_data::Tokenizer;
-use pgm_model::judges::{JudgeConfig, JudgeModel};
+use pgm_model::judges::{JudgeConfig, JudgeDescription, JudgeModel};
 use pgm_model::weights::{GgufFile, WeightsChoice, WeightsFile};
 
 pub use error::JudgeError;
@@ -20,6 +20,7 @@ pub struct Judge {
     tokenizer: Tokenizer,
     context_length: usize,
     n_weight_bytes: u64,
+    unknown_keys: Vec<String>,
     device: Device,
 }
 
@@ -49,12 +50,13 @@ impl Judge {
     pub fn open(path: &Path, device: &Device) -> Result<Self, JudgeError> {
         let name = path.file_name().unwrap_or(path.as_os_str());
         let name = name.to_string_lossy().into_owned();
-        let config_error = |path: PathBuf| move |source| JudgeError::Config { path, source };
-        let (config, weights_path, tokenizer) = if path.is_file() {
+        let config_error = |path: PathBuf| move |reason| JudgeError::Config { path, reason };
+        let (description, weights_path, tokenizer) = if path.is_file() {
             let file = GgufFile::open(path)?;
-            let config = JudgeConfig::from_gguf(&file).map_err(config_error(path.to_path_buf()))?;
+            let description =
+                JudgeDescription::from_gguf(&file).map_err(config_error(path.to_path_buf()))?;
             (
-                config,
+                description,
                 path.to_path_buf(),
                 gguf_tokenizer::read(&file, path)?,
             )
@@ -65,10 +67,15 @@ impl Judge {
                     path: config_path.clone(),
                     reason,
                 })?;
-            let config = JudgeConfig::from_json(&text).map_err(config_error(config_path))?;
-            let tokenizer = tokenizer_of(path, &config)?;
-            (config, weights_of(path)?, tokenizer)
+            let description =
+                JudgeDescription::from_json(&text).map_err(config_error(config_path))?;
+            let tokenizer = tokenizer_of(path, &description.config)?;
+            (description, weights_of(path)?, tokenizer)
         };
+        let JudgeDescription {
+            config,
+            unknown_keys,
+        } = description;
         if tokenizer.vocab_size() > config.vocab_size() {
             return Err(JudgeError::Vocabulary {
                 judge: path.to_path_buf(),
@@ -87,6 +94,7 @@ impl Judge {
             tokenizer,
             context_length: config.context_length(),
             n_weight_bytes,
+            unknown_keys,
             device: device.clone(),
         })
     }
@@ -117,6 +125,12 @@ impl Judge {
     /// Size of the files with its weights, in bytes.
     pub fn n_weight_bytes(&self) -> u64 {
         self.n_weight_bytes
+    }
+
+    /// Keys of its description that mean nothing here. Those that are known to change the numbers are refused, so these
+    /// are worth a warning.
+    pub fn unknown_keys(&self) -> &[String] {
+        &self.unknown_keys
     }
 
     /// Nats that each token of a row costs but the first. Rows may differ in length: what stands behind a token
@@ -272,6 +286,41 @@ mod tests {
         // A GGUF without the tables of a tokenizer.
         let absent = refused(&golden("llama_gguf").join("model.gguf"));
         assert!(absent.contains("no `tokenizer.ggml.model`"), "{absent}");
+    }
+
+    #[test]
+    fn unknown_keys_of_the_description_are_handed_up() {
+        let folder = judge_folder("gpt2");
+        let path = folder.path().join(CONFIG);
+        let open = || Judge::open(folder.path(), &Device::flex());
+        assert_eq!(open().unwrap().unknown_keys(), [""; 0]);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replacen('{', "{\"novel_scale\": 2,", 1)).unwrap();
+        assert_eq!(open().unwrap().unknown_keys(), ["novel_scale"]);
+    }
+
+    #[test]
+    fn what_stands_in_place_of_a_file_is_named_once() {
+        let folder = judge_folder("gpt2");
+        for name in [WEIGHTS, CONFIG] {
+            let path = folder.path().join(name);
+            std::fs::write(
+                &path,
+                "version https://git-lfs.github.com/spec/v1\nsize 9\n",
+            )
+            .unwrap();
+            let error = Judge::open(folder.path(), &Device::flex()).unwrap_err();
+            // A command prints the causes, too.
+            let mut causes = vec![error.to_string()];
+            let mut cause = std::error::Error::source(&error);
+            while let Some(error) = cause {
+                causes.push(error.to_string());
+                cause = error.source();
+            }
+            let text = causes.join(": ");
+            assert!(text.contains(&path.display().to_string()), "{text}");
+            assert_eq!(text.matches("it is a Git LFS pointer").count(), 1, "{text}");
+        }
     }
 
     #[test]

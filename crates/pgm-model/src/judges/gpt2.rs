@@ -30,7 +30,9 @@ pub struct Gpt2Config {
     pub activation_function: String,
     /// Whether the output layer is the token embedding.
     pub tie_word_embeddings: bool,
-    /// Whether attention is scaled by the number of the layer as well.
+    /// Whether attention is divided by the root of a head's width.
+    pub scale_attn_weights: bool,
+    /// Whether attention is divided by the number of the layer, counted from 1, as well.
     pub scale_attn_by_inverse_layer_idx: bool,
 }
 
@@ -46,6 +48,7 @@ impl Default for Gpt2Config {
             layer_norm_epsilon: 1e-5,
             activation_function: "gelu_new".to_owned(),
             tie_word_embeddings: true,
+            scale_attn_weights: true,
             scale_attn_by_inverse_layer_idx: false,
         }
     }
@@ -66,17 +69,24 @@ impl Gpt2Config {
         let known = ["gelu_new", "gelu_pytorch_tanh"];
         if !known.contains(&self.activation_function.as_str()) {
             return Err(JudgeConfigError::Variant {
-                name: "activation_function",
+                name: "activation_function".into(),
                 found: self.activation_function.clone(),
                 wanted: "gelu_new",
             });
         }
-        JudgeConfigError::unless_variant("tie_word_embeddings", self.tie_word_embeddings, true)?;
-        JudgeConfigError::unless_variant(
-            "scale_attn_by_inverse_layer_idx",
-            self.scale_attn_by_inverse_layer_idx,
-            false,
-        )
+        JudgeConfigError::unless_variant("tie_word_embeddings", self.tie_word_embeddings, true)
+    }
+
+    /// What the queries of a layer, counted from 0, are multiplied by on top of the usual scale of attention.
+    fn query_scale(&self, layer: usize) -> f64 {
+        let scale = match self.scale_attn_weights {
+            true => 1.0,
+            false => ((self.n_embd / self.n_head) as f64).sqrt(),
+        };
+        match self.scale_attn_by_inverse_layer_idx {
+            true => scale / (layer + 1) as f64,
+            false => scale,
+        }
     }
 
     fn d_hidden(&self) -> usize {
@@ -95,7 +105,7 @@ impl Gpt2Config {
             token_embedding: EmbeddingConfig::new(self.vocab_size, self.n_embd).init(device),
             position_embedding: EmbeddingConfig::new(self.n_positions, self.n_embd).init(device),
             blocks: (0..self.n_layer)
-                .map(|_| Gpt2Block::new(self, device))
+                .map(|layer| Gpt2Block::new(self, layer, device))
                 .collect(),
             norm: norm(self, device),
         }
@@ -181,10 +191,12 @@ struct Gpt2Block {
     norm2: LayerNorm,
     mlp: FeedForward,
     n_heads: usize,
+    #[module(skip)]
+    query_scale: f64,
 }
 
 impl Gpt2Block {
-    fn new(config: &Gpt2Config, device: &Device) -> Self {
+    fn new(config: &Gpt2Config, layer: usize, device: &Device) -> Self {
         let d_model = config.n_embd;
         Self {
             norm1: norm(config, device),
@@ -193,6 +205,7 @@ impl Gpt2Block {
             norm2: norm(config, device),
             mlp: FeedForward::with_width(d_model, config.d_hidden(), device),
             n_heads: config.n_head,
+            query_scale: config.query_scale(layer),
         }
     }
 
@@ -200,6 +213,10 @@ impl Gpt2Block {
         let packed = apply(&self.attn_qkv, self.norm1.forward(hidden.clone()));
         let [query, key, value] =
             split_heads(packed, self.n_heads).map(|heads| heads.swap_dims(1, 2));
+        let query = match self.query_scale {
+            1.0 => query,
+            scale => query * scale,
+        };
         let mixed = causal_attention(query, key, value);
         let hidden = hidden + apply(&self.attn_out, merge_heads(mixed.swap_dims(1, 2)));
         let branch = self.mlp.forward(self.norm2.forward(hidden.clone()));

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::foreign_names::ForeignNames;
 use super::judge_config::{JudgeConfigError, check_heads, check_sizes};
 use super::rope_parameters::RopeParameters;
+use super::rope_scaling::RopeScaling;
 use crate::input::positions;
 use crate::layers::{
     RotaryAngles, RotaryEmbedding, apply, causal_attention, merge_heads, projection, split_heads,
@@ -43,9 +44,23 @@ pub struct LlamaConfig {
     /// The same and what is done to the frequencies, as newer files have it.
     #[serde(default)]
     pub rope_parameters: Option<RopeParameters>,
-    /// What is done to the rotary frequencies, in older files.
+    /// What is done to the rotary frequencies, in older files; it holds where both are there, as in `transformers`.
     #[serde(default)]
     pub rope_scaling: Option<RopeParameters>,
+    /// Longest sequence the network was trained on before its frequencies were changed, where the rotary parameters
+    /// do not have it; it holds where both are there, as in `transformers`.
+    #[serde(default)]
+    pub original_max_position_embeddings: Option<usize>,
+    /// What each rotary frequency is divided by before anything else, as GGUF files have it.
+    #[serde(skip)]
+    pub rope_divisors: Option<Vec<f64>>,
+    /// How many tokens a token sees, itself included. Only texts of that length are judged, for which a window
+    /// changes nothing.
+    #[serde(default)]
+    pub sliding_window: Option<usize>,
+    /// Whether `sliding_window` holds, as it does if left out.
+    #[serde(default)]
+    pub use_sliding_window: Option<bool>,
     /// Whether the output layer is the token embedding.
     #[serde(default)]
     pub tie_word_embeddings: bool,
@@ -101,12 +116,10 @@ impl LlamaConfig {
             n_shared,
         )?;
         check_heads("head_dim", self.head_dim(), "2 halves", 2)?;
-        for rope in self.rope_parameters.iter().chain(&self.rope_scaling) {
-            rope.validate()?;
-        }
+        self.validate_rope()?;
         if self.hidden_act != default_activation() {
             return Err(JudgeConfigError::Variant {
-                name: "hidden_act",
+                name: "hidden_act".into(),
                 found: self.hidden_act.clone(),
                 wanted: "silu",
             });
@@ -119,25 +132,87 @@ impl LlamaConfig {
         self.num_key_value_heads.unwrap_or(self.num_attention_heads)
     }
 
-    fn head_dim(&self) -> usize {
+    pub(super) fn head_dim(&self) -> usize {
         self.head_dim
             .unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
     }
 
+    /// Longest sequence that is judged, in tokens.
+    pub(super) fn context_length(&self) -> usize {
+        let has_window = self.use_sliding_window.unwrap_or(true);
+        let window = self.sliding_window.filter(|n| has_window && *n > 0);
+        window.map_or(self.max_position_embeddings, |window| {
+            window.min(self.max_position_embeddings)
+        })
+    }
+
+    fn rope(&self) -> Option<&RopeParameters> {
+        let older = self.rope_scaling.as_ref();
+        let older = older.filter(|rope| **rope != RopeParameters::default());
+        older.or(self.rope_parameters.as_ref())
+    }
+
     fn rope_theta(&self) -> f64 {
-        let newer = self.rope_parameters.as_ref();
+        let newer = self.rope();
         newer
             .and_then(|rope| rope.rope_theta)
             .or(self.rope_theta)
             .unwrap_or(10_000.0)
     }
 
-    /// Rotary frequencies of the halves of a head, in radians a token.
-    fn rotary_frequencies(&self) -> Vec<f32> {
-        let mut frequencies = RotaryEmbedding::frequencies(self.head_dim(), self.rope_theta());
-        if let Some(rope) = self.rope_parameters.as_ref().or(self.rope_scaling.as_ref()) {
-            rope.apply(&mut frequencies);
+    fn rope_scaling(&self) -> Result<RopeScaling, JudgeConfigError> {
+        let Some(rope) = self.rope() else {
+            return Ok(RopeScaling::Plain);
+        };
+        let mut rope = rope.clone();
+        if let Some(outer) = self.original_max_position_embeddings {
+            rope.original_max_position_embeddings = Some(outer);
         }
+        rope.scaling(self.max_position_embeddings)
+    }
+
+    fn validate_rope(&self) -> Result<(), JudgeConfigError> {
+        self.rope_scaling()?;
+        let refused = |reason| {
+            let kind = self.rope().map_or("default", RopeParameters::kind);
+            Err(JudgeConfigError::Frequencies {
+                kind: kind.to_owned(),
+                reason,
+            })
+        };
+        let theta = self.rope_theta();
+        if theta.is_nan() || theta <= 1.0 || theta.is_infinite() {
+            return refused(format!(
+                "the base `rope_theta` is {theta}, it has to be above 1"
+            ));
+        }
+        let n_pairs = self.head_dim() / 2;
+        match &self.rope_divisors {
+            Some(divisors) if divisors.len() != n_pairs => refused(format!(
+                "`rope_freqs.weight` has {} numbers, wanted {n_pairs}, one for each pair of features of a head",
+                divisors.len()
+            )),
+            Some(divisors) => match divisors.iter().find(|n| !(n.is_finite() && **n > 0.0)) {
+                Some(n) => refused(format!(
+                    "`rope_freqs.weight` has the number {n}, all have to be above 0"
+                )),
+                None => Ok(()),
+            },
+            None => Ok(()),
+        }
+    }
+
+    /// Rotary frequencies of the halves of a head, in radians a token.
+    fn rotary_frequencies(&self, scaling: RopeScaling) -> Vec<f32> {
+        let theta = self.rope_theta();
+        let mut frequencies = RotaryEmbedding::frequencies(self.head_dim(), theta);
+        for (frequency, divisor) in frequencies
+            .iter_mut()
+            .zip(self.rope_divisors.iter().flatten())
+        {
+            *frequency /= divisor;
+        }
+        scaling.apply(theta, &mut frequencies);
         frequencies.into_iter().map(|value| value as f32).collect()
     }
 
@@ -149,6 +224,7 @@ impl LlamaConfig {
         if let Err(error) = self.validate() {
             panic!("{error}");
         }
+        let scaling = self.rope_scaling().expect("it was validated");
         let head = projection(self.hidden_size, self.vocab_size, device);
         Llama {
             token_embedding: EmbeddingConfig::new(self.vocab_size, self.hidden_size).init(device),
@@ -157,7 +233,8 @@ impl LlamaConfig {
                 .collect(),
             norm: norm(self, device),
             head: (!self.tie_word_embeddings).then_some(head),
-            rotary_frequencies: self.rotary_frequencies(),
+            rotary_frequencies: self.rotary_frequencies(scaling),
+            rotary_amplitude: scaling.amplitude() as f32,
         }
     }
 }
@@ -172,8 +249,8 @@ fn norm(config: &LlamaConfig, device: &Device) -> RmsNorm {
 /// layers, keys and values shared by groups of heads, no biases.
 ///
 /// # Reference
-/// Llama (arXiv 2302.13971), with grouped queries (arXiv 2305.13245) as in Llama 2, and the rotary frequencies of
-/// Llama 3.1 (arXiv 2407.21783).
+/// Llama (arXiv 2302.13971), with grouped queries (arXiv 2305.13245) as in Llama 2, and rotary frequencies that are plain,
+/// slowed down alike, or as in Llama 3.1 (arXiv 2407.21783) or YaRN (arXiv 2309.00071).
 #[derive(Module, Debug)]
 pub struct Llama {
     token_embedding: Embedding,
@@ -182,6 +259,8 @@ pub struct Llama {
     head: Option<Linear>,
     #[module(skip)]
     rotary_frequencies: Vec<f32>,
+    #[module(skip)]
+    rotary_amplitude: f32,
 }
 
 impl Llama {
@@ -202,13 +281,14 @@ impl Llama {
             (".mlp_down.", ".mlp.down_proj."),
             ("head.", "lm_head."),
         ],
-        ignored_endings: &["rotary_emb.inv_freq"],
+        // Frequencies, which the configuration gives or repeats.
+        ignored_endings: &["rotary_emb.inv_freq", "rope_freqs.weight"],
         is_linear_transposed: true,
     };
 
     /// The same with a head that is the token embedding, which some files hold twice.
     pub(super) const TIED_NAMES: ForeignNames = ForeignNames {
-        ignored_endings: &["rotary_emb.inv_freq", "lm_head.weight"],
+        ignored_endings: &["rotary_emb.inv_freq", "rope_freqs.weight", "lm_head.weight"],
         ..Self::NAMES
     };
 
@@ -220,7 +300,8 @@ impl Llama {
     pub fn hidden(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
         let [_, seq_len] = tokens.dims();
         let rotary =
-            RotaryEmbedding::with_frequencies(self.rotary_frequencies.clone(), &tokens.device());
+            RotaryEmbedding::with_frequencies(self.rotary_frequencies.clone(), &tokens.device())
+                .with_amplitude(self.rotary_amplitude);
         let angles = rotary.angles(positions(seq_len, &tokens));
         let embedded = self.token_embedding.forward(tokens);
         let blocks = self.blocks.iter();
@@ -316,25 +397,80 @@ fn repeat_heads(heads: Tensor<4>, n_times: usize) -> Tensor<4> {
 mod tests {
     use super::*;
 
+    fn config(rope: &str) -> LlamaConfig {
+        let sizes = r#""vocab_size": 9, "hidden_size": 16, "intermediate_size": 8, "num_hidden_layers": 1,
+            "num_attention_heads": 2"#;
+        serde_json::from_str(&format!("{{{sizes}, {rope}}}")).unwrap()
+    }
+
+    fn frequencies(config: &LlamaConfig) -> Vec<f32> {
+        config.rotary_frequencies(config.rope_scaling().unwrap())
+    }
+
     #[test]
     fn old_and_new_files_give_the_same_frequencies() {
-        let config = |rope: &str| -> LlamaConfig {
-            let sizes = r#""vocab_size": 9, "hidden_size": 16, "intermediate_size": 8, "num_hidden_layers": 1,
-                "num_attention_heads": 2"#;
-            serde_json::from_str(&format!("{{{sizes}, {rope}}}")).unwrap()
-        };
-        let numbers = r#""factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-            "original_max_position_embeddings": 64"#;
+        let length = r#""original_max_position_embeddings": 64"#;
+        let numbers = r#""factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0"#;
         let new = config(&format!(
-            r#""rope_parameters": {{"rope_type": "llama3", "rope_theta": 500.0, {numbers}}}"#
+            r#""rope_parameters": {{"rope_type": "llama3", "rope_theta": 500.0, {numbers}, {length}}}"#
         ));
-        let old = config(&format!(
-            r#""rope_theta": 500.0, "rope_scaling": {{"rope_type": "llama3", {numbers}}}"#
-        ));
-        assert_eq!(new.rotary_frequencies(), old.rotary_frequencies());
-        let plain = config(r#""rope_theta": 500.0"#).rotary_frequencies();
-        assert_ne!(old.rotary_frequencies(), plain);
+        let new = frequencies(&new);
+        for old in [
+            format!(r#""rope_scaling": {{"rope_type": "llama3", {numbers}, {length}}}"#),
+            format!(
+                r#""rope_scaling": {{"type": "llama3", "rope_type": "llama3", {numbers}, {length}}}"#
+            ),
+            format!(r#""rope_scaling": {{"type": "llama3", {numbers}}}, {length}"#),
+        ] {
+            let old = config(&format!(r#""rope_theta": 500.0, {old}"#));
+            assert_eq!(frequencies(&old), new);
+        }
+        let plain = frequencies(&config(r#""rope_theta": 500.0"#));
+        assert_ne!(new, plain);
         assert_eq!((plain.len(), plain[0]), (4, 1.0));
+    }
+
+    #[test]
+    fn frequencies_are_divided_before_they_are_scaled() {
+        let mut scaled = config(r#""rope_scaling": {"type": "linear", "factor": 4.0}"#);
+        let plain = frequencies(&config(r#""rope_scaling": null"#));
+        scaled.rope_divisors = Some(vec![1.0, 2.0, 4.0, 8.0]);
+        scaled.validate().unwrap();
+        for (i, (found, plain)) in frequencies(&scaled).iter().zip(plain).enumerate() {
+            assert_eq!(*found, plain / (4 << i) as f32);
+        }
+        for (divisors, wanted) in [
+            (vec![1.0], "`rope_freqs.weight` has 1 numbers, wanted 4"),
+            (
+                vec![1.0, 0.0, 1.0, 1.0],
+                "has the number 0, all have to be above 0",
+            ),
+        ] {
+            scaled.rope_divisors = Some(divisors);
+            let error = scaled.validate().unwrap_err().to_string();
+            assert!(error.contains(wanted), "{error}");
+        }
+        let error = config(r#""rope_theta": 1.0"#).validate().unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("`rope_theta` is 1, it has to be above 1")
+        );
+    }
+
+    #[test]
+    fn a_window_shortens_the_texts_that_are_judged() {
+        for (window, length) in [
+            (r#""sliding_window": 512"#, 512),
+            (r#""sliding_window": 4096"#, 2048),
+            (r#""sliding_window": null"#, 2048),
+            (
+                r#""sliding_window": 512, "use_sliding_window": false"#,
+                2048,
+            ),
+        ] {
+            assert_eq!(config(window).context_length(), length);
+        }
     }
 
     #[test]

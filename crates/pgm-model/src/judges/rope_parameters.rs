@@ -1,108 +1,127 @@
-use std::f64::consts::TAU;
-
 use serde::{Deserialize, Serialize};
 
 use super::judge_config::JudgeConfigError;
+use super::rope_scaling::RopeScaling;
 
-/// The type of frequencies that are no others than those of the base.
-const PLAIN: &str = "default";
-
-/// The type of Llama 3.1 and later.
-const LLAMA3: &str = "llama3";
-
-/// Rotary frequencies of a [`LlamaConfig`](super::LlamaConfig).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Rotary frequencies of a [`LlamaConfig`](super::LlamaConfig), by the names of the `transformers` library.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RopeParameters {
     /// The base.
-    #[serde(default)]
     pub rope_theta: Option<f64>,
-    /// `default`, or `llama3`, which slows the frequencies of long waves down and needs the fields below.
-    #[serde(default = "plain", alias = "type")]
-    pub rope_type: String,
-    /// How many times slower the long waves are.
-    #[serde(default)]
+    /// `default`, `linear`, `llama3` or `yarn`; which of the fields below are read depends on it.
+    pub rope_type: Option<String>,
+    /// What older files call `rope_type`. Some have both; then the other holds.
+    #[serde(rename = "type")]
+    pub old_rope_type: Option<String>,
+    /// How many times slower waves are. For YaRN it may be left out: it is the ratio of the lengths then.
     pub factor: Option<f64>,
-    /// Waves that fit less often than this into the original length are long.
-    #[serde(default)]
+    /// Llama 3: waves that fit less often than this into the original length are long.
     pub low_freq_factor: Option<f64>,
-    /// Waves that fit more often than this into the original length stay as they are.
-    #[serde(default)]
+    /// Llama 3: waves that fit more often than this into the original length stay as they are.
     pub high_freq_factor: Option<f64>,
-    /// Longest sequence the network was trained on before its frequencies were changed, in tokens.
-    #[serde(default)]
+    /// Longest sequence the network was trained on before its frequencies were changed, in tokens; the longest that it
+    /// reads if left out.
     pub original_max_position_embeddings: Option<usize>,
-}
-
-fn plain() -> String {
-    PLAIN.to_owned()
-}
-
-/// The numbers of type `llama3`.
-struct Slowing {
-    factor: f64,
-    low: f64,
-    high: f64,
-    length: f64,
+    /// YaRN: what queries and keys are multiplied by; `0.1 ln factor + 1` if left out.
+    pub attention_factor: Option<f64>,
+    /// YaRN: waves that fit more often than this into the original length stay as they are; 32 if left out.
+    pub beta_fast: Option<f64>,
+    /// YaRN: waves that fit less often than this into the original length are slowed down in full; 1 if left out.
+    pub beta_slow: Option<f64>,
+    /// YaRN: with the next, another way to say `attention_factor`: `(0.1 mscale ln factor + 1)`, divided by the same
+    /// with `mscale_all_dim`.
+    pub mscale: Option<f64>,
+    /// See `mscale`.
+    pub mscale_all_dim: Option<f64>,
+    /// YaRN: whether the ramp begins and ends at whole pairs of features, as it does if left out.
+    pub truncate: Option<bool>,
 }
 
 impl RopeParameters {
-    pub(super) fn validate(&self) -> Result<(), JudgeConfigError> {
-        match self.rope_type.as_str() {
-            PLAIN => Ok(()),
-            LLAMA3 => self.slowing().map(drop),
+    /// Its type; what says none is plain.
+    pub(super) fn kind(&self) -> &str {
+        let kind = self.rope_type.as_ref().or(self.old_rope_type.as_ref());
+        kind.map_or("default", String::as_str)
+    }
+
+    /// What is done to the frequencies of a network that reads `max_length` tokens.
+    pub(super) fn scaling(&self, max_length: usize) -> Result<RopeScaling, JudgeConfigError> {
+        let length = self.original_max_position_embeddings.unwrap_or(max_length) as f64;
+        match self.kind() {
+            "default" => Ok(RopeScaling::Plain),
+            "linear" => Ok(RopeScaling::Linear {
+                factor: self.number("factor", self.factor)?,
+            }),
+            "llama3" => self.llama3(length),
+            "yarn" => self.yarn(length, max_length as f64),
             other => Err(JudgeConfigError::Variant {
-                name: "rope_type",
+                name: "rope_type".into(),
                 found: other.to_owned(),
-                wanted: "default` or `llama3",
+                wanted: "default`, `linear`, `llama3` or `yarn",
             }),
         }
     }
 
-    fn slowing(&self) -> Result<Slowing, JudgeConfigError> {
-        let number = |name: &'static str, value: Option<f64>| match value {
-            Some(value) if value > 0.0 && value.is_finite() => Ok(value),
-            Some(value) => Err(JudgeConfigError::Frequencies(format!(
-                "`{name}` is {value}, it has to be above 0"
-            ))),
-            None => Err(JudgeConfigError::Frequencies(format!(
-                "`{name}` is missing"
-            ))),
-        };
-        let length = self.original_max_position_embeddings;
-        let slowing = Slowing {
-            factor: number("factor", self.factor)?,
-            low: number("low_freq_factor", self.low_freq_factor)?,
-            high: number("high_freq_factor", self.high_freq_factor)?,
-            length: number("original_max_position_embeddings", length.map(|n| n as f64))?,
-        };
-        match slowing.low < slowing.high {
-            true => Ok(slowing),
-            false => Err(JudgeConfigError::Frequencies(format!(
-                "`low_freq_factor` {} has to be below `high_freq_factor` {}",
-                slowing.low, slowing.high
-            ))),
+    fn llama3(&self, length: f64) -> Result<RopeScaling, JudgeConfigError> {
+        let low = self.number("low_freq_factor", self.low_freq_factor)?;
+        let high = self.number("high_freq_factor", self.high_freq_factor)?;
+        let length = self.number("original_max_position_embeddings", Some(length))?;
+        let factor = self.number("factor", self.factor)?;
+        if low >= high {
+            return Err(self.refused(format!(
+                "`low_freq_factor` {low} has to be below `high_freq_factor` {high}"
+            )));
         }
-    }
-
-    /// What the frequencies, in radians a token, become.
-    ///
-    /// # Panics
-    /// Panics if [`Self::validate`] refuses the parameters.
-    pub(super) fn apply(&self, frequencies: &mut [f64]) {
-        if self.rope_type != LLAMA3 {
-            return;
-        }
-        let Slowing {
+        Ok(RopeScaling::Llama3 {
             factor,
             low,
             high,
             length,
-        } = self.slowing().unwrap_or_else(|error| panic!("{error}"));
-        for frequency in frequencies {
-            // How often the wave fits into the original length; in between, the change is gradual.
-            let n_waves = length * *frequency / TAU;
-            let kept = ((n_waves - low) / (high - low)).clamp(0.0, 1.0);
-            *frequency *= kept + (1.0 - kept) / factor;
+        })
+    }
+
+    fn yarn(&self, length: f64, max_length: f64) -> Result<RopeScaling, JudgeConfigError> {
+        // `transformers` takes the default for 0, too.
+        let given = |value: Option<f64>| value.filter(|value| *value != 0.0);
+        let length = self.number("original_max_position_embeddings", Some(length))?;
+        let factor = self.factor.unwrap_or(max_length / length);
+        let factor = self.number("factor", Some(factor))?;
+        let fast = self.number("beta_fast", given(self.beta_fast).or(Some(32.0)))?;
+        let slow = self.number("beta_slow", given(self.beta_slow).or(Some(1.0)))?;
+        if fast < slow {
+            return Err(self.refused(format!(
+                "`beta_fast` {fast} has to be at least `beta_slow` {slow}"
+            )));
+        }
+        let amplitude = |mscale| RopeScaling::yarn_amplitude(factor, mscale);
+        let default = match (given(self.mscale), given(self.mscale_all_dim)) {
+            (Some(mscale), Some(all)) => amplitude(mscale) / amplitude(all),
+            _ => amplitude(1.0),
+        };
+        let attention_factor = self.attention_factor.unwrap_or(default);
+        Ok(RopeScaling::Yarn {
+            factor,
+            amplitude: self.number("attention_factor", Some(attention_factor))?,
+            fast,
+            slow,
+            length,
+            is_ramp_whole: self.truncate.unwrap_or(true),
+        })
+    }
+
+    fn number(&self, name: &'static str, value: Option<f64>) -> Result<f64, JudgeConfigError> {
+        match value {
+            Some(value) if value > 0.0 && value.is_finite() => Ok(value),
+            Some(value) => Err(self.refused(format!("`{name}` is {value}, it has to be above 0"))),
+            None => Err(self.refused(format!("`{name}` is missing"))),
+        }
+    }
+
+    fn refused(&self, reason: String) -> JudgeConfigError {
+        JudgeConfigError::Frequencies {
+            kind: self.kind().to_owned(),
+            reason,
         }
     }
 }
@@ -111,68 +130,92 @@ impl RopeParameters {
 mod tests {
     use super::*;
 
-    fn llama3() -> RopeParameters {
-        serde_json::from_str(
-            r#"{"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-                "original_max_position_embeddings": 8192}"#,
-        )
-        .unwrap()
+    fn parameters(json: &str) -> RopeParameters {
+        serde_json::from_str(json).unwrap()
     }
 
     #[test]
-    fn long_waves_are_slowed_and_short_ones_stay() {
-        // 5, 2.5 and 0.5 waves in 8192 tokens: kept, half way between 1 and 1/8, and an eighth.
-        let mut frequencies = [5.0, 2.5, 0.5].map(|n_waves| TAU * n_waves / 8192.0);
-        let before = frequencies;
-        llama3().apply(&mut frequencies);
-        let ratios: Vec<f64> = frequencies.iter().zip(before).map(|(a, b)| a / b).collect();
-        for (ratio, wanted) in ratios.iter().zip([1.0, 0.5625, 0.125]) {
-            assert!((ratio - wanted).abs() < 1e-12, "{ratios:?}");
+    fn the_type_has_two_names_and_the_newer_one_holds() {
+        for (json, wanted) in [
+            ("{}", "default"),
+            (r#"{"type": "linear"}"#, "linear"),
+            (r#"{"rope_type": "yarn"}"#, "yarn"),
+            (r#"{"type": "linear", "rope_type": "llama3"}"#, "llama3"),
+            (r#"{"rope_type": "llama3", "type": "llama3"}"#, "llama3"),
+        ] {
+            assert_eq!(parameters(json).kind(), wanted);
         }
-        let mut plain = before;
-        RopeParameters {
-            rope_type: PLAIN.to_owned(),
-            ..llama3()
-        }
-        .apply(&mut plain);
-        assert_eq!(plain, before);
     }
 
     #[test]
-    fn numbers_that_slow_nothing_are_refused() {
-        let refused = |parameters: RopeParameters| parameters.validate().unwrap_err().to_string();
-        assert!(llama3().validate().is_ok());
-        for (parameters, wanted) in [
+    fn what_yarn_leaves_out_is_the_default_of_transformers() {
+        let scaling = |json: &str| parameters(json).scaling(64).unwrap();
+        // 64 tokens from 16: a factor of 4.
+        assert_eq!(
+            scaling(r#"{"type": "yarn", "original_max_position_embeddings": 16, "beta_fast": 0}"#),
+            RopeScaling::Yarn {
+                factor: 4.0,
+                amplitude: 0.1 * 4f64.ln() + 1.0,
+                fast: 32.0,
+                slow: 1.0,
+                length: 16.0,
+                is_ramp_whole: true,
+            }
+        );
+        let all = r#"{"type": "yarn", "factor": 8, "beta_fast": 16, "beta_slow": 2, "truncate": false,
+            "attention_factor": 1.5, "mscale": 2, "mscale_all_dim": 1}"#;
+        assert_eq!(
+            scaling(all),
+            RopeScaling::Yarn {
+                factor: 8.0,
+                amplitude: 1.5,
+                fast: 16.0,
+                slow: 2.0,
+                length: 64.0,
+                is_ramp_whole: false,
+            }
+        );
+        let quotient = scaling(&all.replace(r#""attention_factor": 1.5,"#, ""));
+        let wanted = (0.2 * 8f64.ln() + 1.0) / (0.1 * 8f64.ln() + 1.0);
+        assert_eq!(quotient.amplitude(), wanted);
+        let one_alone = scaling(r#"{"type": "yarn", "factor": 8, "mscale": 2}"#);
+        assert_eq!(one_alone.amplitude(), 0.1 * 8f64.ln() + 1.0);
+    }
+
+    #[test]
+    fn numbers_that_make_no_frequencies_are_refused() {
+        let llama3 = r#""rope_type": "llama3", "low_freq_factor": 1, "high_freq_factor": 4"#;
+        for (json, wanted) in [
             (
-                RopeParameters {
-                    factor: None,
-                    ..llama3()
-                },
-                "`factor` is missing",
+                format!("{{{llama3}}}"),
+                "its rotary frequencies of type `llama3` cannot be made: `factor` is missing",
             ),
             (
-                RopeParameters {
-                    original_max_position_embeddings: Some(0),
-                    ..llama3()
-                },
+                format!(r#"{{{llama3}, "factor": 8, "original_max_position_embeddings": 0}}"#),
                 "`original_max_position_embeddings` is 0, it has to be above 0",
             ),
             (
-                RopeParameters {
-                    low_freq_factor: Some(4.0),
-                    ..llama3()
-                },
+                format!(r#"{{{}, "factor": 8}}"#, llama3.replace('1', "4")),
                 "`low_freq_factor` 4 has to be below `high_freq_factor` 4",
             ),
             (
-                RopeParameters {
-                    rope_type: "yarn".into(),
-                    ..llama3()
-                },
-                "`rope_type` is `yarn`, only `default` or `llama3` is supported",
+                r#"{"type": "linear"}"#.into(),
+                "its rotary frequencies of type `linear` cannot be made: `factor` is missing",
+            ),
+            (
+                r#"{"type": "yarn", "factor": -2}"#.into(),
+                "`factor` is -2, it has to be above 0",
+            ),
+            (
+                r#"{"type": "yarn", "factor": 2, "beta_fast": 1, "beta_slow": 2}"#.into(),
+                "`beta_fast` 1 has to be at least `beta_slow` 2",
+            ),
+            (
+                r#"{"type": "longrope"}"#.into(),
+                "`rope_type` is `longrope`, only `default`, `linear`, `llama3` or `yarn` is supported",
             ),
         ] {
-            let error = refused(parameters);
+            let error = parameters(&json).scaling(64).unwrap_err().to_string();
             assert!(error.contains(wanted), "{error}");
         }
     }

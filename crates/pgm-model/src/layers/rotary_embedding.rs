@@ -42,6 +42,7 @@ impl RotaryAngles {
 #[derive(Debug, Clone)]
 pub struct RotaryEmbedding {
     inverse_frequencies: Tensor<3>,
+    amplitude: f32,
 }
 
 impl RotaryEmbedding {
@@ -49,6 +50,7 @@ impl RotaryEmbedding {
     pub fn new(head_dim: usize, device: &Device) -> Self {
         Self {
             inverse_frequencies: inverse_frequencies(head_dim, device),
+            amplitude: 1.0,
         }
     }
 
@@ -57,7 +59,13 @@ impl RotaryEmbedding {
         let shape = [1, 1, frequencies.len()];
         Self {
             inverse_frequencies: Tensor::from_data(TensorData::new(frequencies, shape), device),
+            amplitude: 1.0,
         }
+    }
+
+    /// The same with heads that are multiplied by a number as they are rotated.
+    pub fn with_amplitude(self, amplitude: f32) -> Self {
+        Self { amplitude, ..self }
     }
 
     /// The frequencies `base^(-2j / head_dim)` for `j < head_dim / 2`.
@@ -71,9 +79,13 @@ impl RotaryEmbedding {
     /// - positions: `[batch or 1, seq]`
     pub fn angles(&self, positions: Tensor<2, Int>) -> RotaryAngles {
         let angles = positions.float().unsqueeze_dim::<3>(2) * self.inverse_frequencies.clone();
+        let scaled = |values: Tensor<3>| match self.amplitude {
+            1.0 => values,
+            amplitude => values * amplitude,
+        };
         RotaryAngles {
-            cos: angles.clone().cos().unsqueeze_dim(2),
-            sin: angles.sin().unsqueeze_dim(2),
+            cos: scaled(angles.clone().cos()).unsqueeze_dim(2),
+            sin: scaled(angles.sin()).unsqueeze_dim(2),
         }
     }
 }
@@ -96,7 +108,7 @@ mod tests {
         let positions = Tensor::<2, Int>::from_ints([[0, 2]], &device);
         let heads =
             Tensor::<4>::from_floats([[[[1.0, 2.0, 3.0, 4.0]], [[1.0, 2.0, 3.0, 4.0]]]], &device);
-        let rotated = rotary.angles(positions).rotate(heads);
+        let rotated = rotary.angles(positions).rotate(heads.clone());
         // Position 2, frequencies 1 and 0.01: angles 2 and 0.02 for the pairs (1, 3) and (2, 4).
         let (s, c) = (2.0f32.sin(), 2.0f32.cos());
         let (s2, c2) = (0.02f32.sin(), 0.02f32.cos());
@@ -112,6 +124,16 @@ mod tests {
             ]],
             &device,
         );
+        let positions = Tensor::<2, Int>::from_ints([[0, 2]], &device);
+        let enlarged = rotary
+            .with_amplitude(1.5)
+            .angles(positions)
+            .rotate(heads.clone());
+        let tolerance = burn::tensor::Tolerance::absolute(1e-6);
+        let wanted = (expected.clone() * 1.5).into_data();
+        enlarged
+            .into_data()
+            .assert_approx_eq::<f32>(&wanted, tolerance);
         rotated.into_data().assert_approx_eq::<f32>(
             &expected.into_data(),
             burn::tensor::Tolerance::absolute(1e-6),

@@ -18,6 +18,8 @@
 mod architecture;
 mod error;
 mod export;
+pub(crate) mod file_kind;
+mod file_tensor;
 mod gguf;
 mod published_models;
 mod published_names;
@@ -25,6 +27,7 @@ mod pytorch;
 mod safetensors_file;
 mod shard_index;
 mod weights_file;
+mod wrapper_prefix;
 
 pub use error::{Mismatch, WeightsError};
 pub use export::{WeightsFormat, save};

@@ -1,7 +1,5 @@
 //! What parameters are called in the authors' code; `docs/naming.md` has the table.
 
-/// Prefix of the network in training checkpoints.
-pub(super) const BACKBONE: &str = "backbone.";
 /// The token embedding: every published network has it.
 pub(super) const TOKEN_EMBEDDING: &str = "vocab_embed.embedding";
 /// Buffers, which are no parameters.

@@ -4,18 +4,17 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use burn::store::burn_pack::Tensor as StoredTensor;
 use burn::tensor::DType;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
-use super::weights_file::tensor_in_file;
+use super::file_tensor::FileTensor;
 
 /// Largest header that is read, in bytes: the limit of the format.
 const MAX_HEADER: u64 = 100_000_000;
 
 /// The tensors of a safetensors file, unread, and its key-value pairs.
-pub(super) fn open(path: &Path) -> Result<(Vec<StoredTensor>, HashMap<String, String>), String> {
+pub(super) fn open(path: &Path) -> Result<(Vec<FileTensor>, HashMap<String, String>), String> {
     let mut file = File::open(path).map_err(|error| error.to_string())?;
     let file_size = file.metadata().map_err(|error| error.to_string())?.len();
     let mut length = [0; 8];
@@ -45,18 +44,17 @@ pub(super) fn open(path: &Path) -> Result<(Vec<StoredTensor>, HashMap<String, St
         .tensors()
         .into_iter()
         .map(|(name, info)| {
-            let dtype = dtype(info.dtype)
-                .ok_or_else(|| format!("`{name}` has type {:?}, which is not read", info.dtype))?;
+            let shape = info.shape.clone();
             let offset = data_start + info.data_offsets.0 as u64;
-            Ok(tensor_in_file(
-                &path,
-                name,
-                dtype,
-                info.shape.clone(),
-                offset,
-            ))
+            match dtype(info.dtype) {
+                Some(dtype) => FileTensor::in_file(&path, name, dtype, shape, offset),
+                None => {
+                    let dtype = format!("{:?}", info.dtype);
+                    FileTensor::of_other_type(name, shape, is_float(info.dtype), &dtype)
+                }
+            }
         })
-        .collect::<Result<_, String>>()?;
+        .collect();
     Ok((tensors, metadata.metadata().clone().unwrap_or_default()))
 }
 
@@ -66,9 +64,22 @@ fn dtype(dtype: Dtype) -> Option<DType> {
         Dtype::F32 => DType::F32,
         Dtype::F16 => DType::F16,
         Dtype::BF16 => DType::BF16,
-        Dtype::I64 => DType::I64,
-        Dtype::I32 => DType::I32,
-        Dtype::U8 => DType::U8,
         _ => return None,
     })
+}
+
+/// Whether a type that is not read is one of floats.
+fn is_float(dtype: Dtype) -> bool {
+    !matches!(
+        dtype,
+        Dtype::BOOL
+            | Dtype::U8
+            | Dtype::I8
+            | Dtype::U16
+            | Dtype::I16
+            | Dtype::U32
+            | Dtype::I32
+            | Dtype::U64
+            | Dtype::I64
+    )
 }

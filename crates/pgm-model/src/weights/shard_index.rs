@@ -1,10 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use burn::store::burn_pack::Tensor as StoredTensor;
 use serde::Deserialize;
 
 use super::error::WeightsError;
+use super::file_kind::{other_text, start_of};
+use super::file_tensor::FileTensor;
 use super::safetensors_file;
 
 /// Which file holds each tensor of weights that are cut into several: `model.safetensors.index.json`.
@@ -34,7 +35,11 @@ impl ShardIndex {
         let path = path.as_ref();
         let text =
             std::fs::read_to_string(path).map_err(|error| WeightsError::read(path, error))?;
-        let mut index: Self = serde_json::from_str(&text).map_err(|error| {
+        if let Some(what) = other_text(&text) {
+            return Err(WeightsError::read(path, what));
+        }
+        let json = text.trim_start_matches('\u{feff}');
+        let mut index: Self = serde_json::from_str(json).map_err(|error| {
             WeightsError::read(path, format!("it is no index of weights: {error}"))
         })?;
         index.path = path.to_path_buf();
@@ -65,7 +70,7 @@ impl ShardIndex {
     }
 
     /// The tensors, unread, each from the shard that the index names; others in the shards are passed over.
-    pub(super) fn tensors(&self) -> Result<Vec<StoredTensor>, WeightsError> {
+    pub(super) fn tensors(&self) -> Result<Vec<FileTensor>, WeightsError> {
         let mut tensors = Vec::with_capacity(self.weight_map.len());
         for shard in self.shards() {
             let file = self.path.with_file_name(shard);
@@ -74,9 +79,10 @@ impl ShardIndex {
                     "its shard `{shard}` is not beside it; download that, too"
                 )));
             }
-            let (found, _) = safetensors_file::open(&file)
+            let (found, _) = start_of(&file)
+                .and_then(|_| safetensors_file::open(&file))
                 .map_err(|reason| WeightsError::read(&file, reason))?;
-            let mut found: BTreeMap<String, StoredTensor> = found
+            let mut found: BTreeMap<String, FileTensor> = found
                 .into_iter()
                 .map(|tensor| (tensor.name.clone(), tensor))
                 .collect();
@@ -111,6 +117,8 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             ShardIndex::read(&path)
         };
+        let index = read("\u{feff}{\"weight_map\": {\"a\": \"1\"}}");
+        assert_eq!(index.unwrap().shards(), ["1"]);
         let index = read(r#"{"metadata": {}, "weight_map": {"a": "2", "b": "1", "c": "2"}}"#);
         assert_eq!(index.unwrap().shards(), ["1", "2"]);
         for (text, wanted) in [
@@ -126,6 +134,10 @@ mod tests {
             (
                 "{}",
                 "it is no index of weights: missing field `weight_map`",
+            ),
+            (
+                "version https://git-lfs.github.com/spec/v1\nsize 7\n",
+                "it is a Git LFS pointer, which stands for a file of 7 bytes",
             ),
         ] {
             let error = read(text).unwrap_err().to_string();

@@ -1,23 +1,22 @@
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use burn::module::Module;
-use burn::store::burn_pack::{Error as PackError, Reader, Tensor as StoredTensor};
+use burn::store::burn_pack::{Reader, Tensor as StoredTensor};
 use burn::store::{
     BurnToPyTorchAdapter, FloatCastAdapter, ModuleAdapter, ModuleSnapshot, PyTorchToBurnAdapter,
-    bridge,
 };
-use burn::tensor::{Bytes, DType, Device, Shape, TensorData};
+use burn::tensor::{DType, Device};
 
 use super::error::{Mismatch, WeightsError};
 use super::export::CONFIG_KEY;
+use super::file_kind::start_of;
+use super::file_tensor::FileTensor;
 use super::gguf::GgufFile;
 use super::published_models::published_model;
-use super::published_names::{BACKBONE, PublishedNames, TOKEN_EMBEDDING, is_buffer};
+use super::published_names::{PublishedNames, TOKEN_EMBEDDING, is_buffer};
 use super::shard_index::ShardIndex;
+use super::wrapper_prefix::{prefix_of, strip, unwrap_names};
 use super::{architecture, pytorch, safetensors_file};
 use crate::judges::ForeignNames;
 use crate::{LanguageModel, LanguageModelConfig};
@@ -52,7 +51,7 @@ pub struct WeightsFile {
     source: WeightsSource,
     /// Whether names and layout are those of the authors' code.
     is_published: bool,
-    tensors: Vec<StoredTensor>,
+    tensors: Vec<FileTensor>,
     config: Option<LanguageModelConfig>,
 }
 
@@ -60,45 +59,48 @@ impl WeightsFile {
     /// Opens a PyTorch checkpoint, a safetensors file, a burnpack or a GGUF; the content decides which. A file whose
     /// name ends with `.index.json` stands for the safetensors files that it names.
     ///
-    /// A checkpoint's prefix `backbone.` is taken off, and what lies outside it (teachers, optimizer,
-    /// configuration, tokenizer) is passed over unread.
+    /// Prefixes such as `backbone.`, `module.` and `_orig_mod.`, in any nesting, are taken off, and what lies outside
+    /// (teachers, optimizer, configuration, tokenizer) is passed over unread.
     ///
     /// # Errors
-    /// When the file cannot be read, or has none of these forms; when a file that an index names is missing or lacks
-    /// a tensor that it should hold.
+    /// When the file cannot be read, has none of these forms, or holds several networks; when a file that an index names
+    /// is missing or lacks a tensor that it should hold.
     pub fn open(path: impl AsRef<Path>, choice: WeightsChoice) -> Result<Self, WeightsError> {
         let path = path.as_ref();
         if ShardIndex::is_named_by(path) {
             let index = ShardIndex::read(path)?;
             return Ok(Self {
                 shards: index.files(),
-                ..Self::new(path, index.tensors()?, WeightsSource::Only, None)
+                ..Self::new(path, index.tensors()?, WeightsSource::Only, None)?
             });
         }
         let read = |reason: String| WeightsError::read(path, reason);
-        let mut start = [0; 4];
-        File::open(path)
-            .and_then(|mut file| file.read_exact(&mut start))
-            .map_err(|error| read(error.to_string()))?;
-        let (tensors, source, config) = match &start {
-            b"PK\x03\x04" => {
+        let start = start_of(path).map_err(read)?;
+        let (tensors, source, config) = match start.as_slice() {
+            [b'P', b'K', 3, 4, ..] => {
                 let (tensors, source) = pytorch::open(path, choice).map_err(read)?;
                 (tensors, source, None)
             }
             // Burnpack's magic number 0x4255524E, little-endian.
-            b"NRUB" => {
+            [b'N', b'R', b'U', b'B', ..] => {
                 let reader = Reader::from_file_exact(path).map_err(|e| read(e.to_string()))?;
                 let config = reader.metadata().get(CONFIG_KEY).cloned();
                 let tensors = reader.into_tensors().map_err(|e| read(e.to_string()))?;
+                let tensors = tensors.into_iter().map(FileTensor::new).collect();
                 (tensors, WeightsSource::Only, config)
             }
-            [0x80, 0x02, 0x8a, 0x0a] => {
+            [0x80, 0x02, 0x8a, 0x0a, ..] => {
                 return Err(read(
                     "it was written by PyTorch before 1.6; load it and `torch.save` it again with a newer one"
                         .into(),
                 ));
             }
-            b"GGUF" => {
+            [0x80, 2..=5, ..] => {
+                return Err(read(
+                    "it is a pickle of Python's own; save the state dict with `torch.save`".into(),
+                ));
+            }
+            [b'G', b'G', b'U', b'F', ..] => {
                 let file = GgufFile::open(path)?;
                 (file.into_tensors(), WeightsSource::Only, None)
             }
@@ -111,24 +113,28 @@ impl WeightsFile {
             .map(|text| serde_json::from_str(&text))
             .transpose()
             .map_err(|error| read(format!("the sizes in it are damaged: {error}")))?;
-        Ok(Self::new(path, tensors, source, config))
+        Self::new(path, tensors, source, config)
     }
 
     fn new(
         path: &Path,
-        tensors: Vec<StoredTensor>,
+        mut tensors: Vec<FileTensor>,
         source: WeightsSource,
         config: Option<LanguageModelConfig>,
-    ) -> Self {
-        let tensors = strip_backbone(tensors);
-        Self {
+    ) -> Result<Self, WeightsError> {
+        unwrap_names(&mut tensors);
+        let prefix = prefix_of(&tensors, TOKEN_EMBEDDING, "");
+        let prefix = prefix.map_err(|reason| WeightsError::read(path, reason))?;
+        let is_published = prefix.is_some();
+        let tensors = strip(tensors, &prefix.unwrap_or_default());
+        Ok(Self {
             path: path.to_path_buf(),
             shards: Vec::new(),
             source,
-            is_published: tensors.iter().any(|tensor| tensor.name == TOKEN_EMBEDDING),
+            is_published,
             tensors,
             config,
-        }
+        })
     }
 
     /// The files that hold the tensors: the one that was opened, or those that it names.
@@ -169,7 +175,7 @@ impl WeightsFile {
                 let shapes: BTreeMap<&str, Vec<usize>> = self
                     .tensors
                     .iter()
-                    .map(|tensor| (tensor.name.as_str(), tensor.shape.to_vec()))
+                    .map(|tensor| (tensor.name.as_str(), tensor.shape.clone()))
                     .collect();
                 architecture::read(&shapes, n_heads)
                     .map_err(|reason| WeightsError::architecture(&self.path, reason))?
@@ -177,8 +183,11 @@ impl WeightsFile {
             None => {
                 return Err(WeightsError::architecture(
                     &self.path,
-                    "it has neither published names nor the sizes that `pgm convert` writes; a \
-                     checkpoint of a run is opened by the run's folder",
+                    format!(
+                        "it has neither published names nor the sizes that `pgm convert` writes, but {}; a \
+                         checkpoint of a run is opened by the run's folder",
+                        self.names_in_words()
+                    ),
                 ));
             }
         };
@@ -190,6 +199,25 @@ impl WeightsFile {
             source,
         })?;
         Ok(config)
+    }
+
+    /// The first names of the tensors, and how many there are.
+    fn names_in_words(&self) -> String {
+        const SHOWN: usize = 3;
+        let mut names: Vec<&str> = self.tensors.iter().map(|t| t.name.as_str()).collect();
+        names.sort_unstable();
+        let n_tensors = names.len();
+        let names: Vec<String> = names
+            .iter()
+            .take(SHOWN)
+            .map(|name| format!("`{name}`"))
+            .collect();
+        let more = if n_tensors > SHOWN { ", ..." } else { "" };
+        match n_tensors {
+            0 => "no tensors".to_owned(),
+            1 => format!("one tensor, {}", names[0]),
+            _ => format!("{n_tensors} tensors: {}{more}", names.join(", ")),
+        }
     }
 
     /// Checks that a file with the name of a published one ([`published_model`]) has its sizes; other names pass.
@@ -235,7 +263,7 @@ impl WeightsFile {
     /// counted), or cannot be read.
     pub fn load_into<M: Module>(&self, model: &mut M) -> Result<(), WeightsError> {
         let wanted = Parameters::of(model, self.is_published)?;
-        let found = self.tensors_by(|name| (!is_buffer(name)).then_some(name));
+        let found = tensors_by(&self.tensors, |name| (!is_buffer(name)).then_some(name));
         self.apply(model, &found, &wanted, self.is_published)
     }
 
@@ -257,28 +285,32 @@ impl WeightsFile {
                 })
                 .collect(),
         );
-        let found = self.tensors_by(|name| names.parameter(name));
+        let anchor = names.name_of("token_embedding.weight");
+        let body = prefix_of(&self.tensors, &anchor, names.prefix)
+            .map_err(|reason| WeightsError::read(&self.path, reason))?
+            .unwrap_or_default();
+        // The network's own prefix stays: its output layer lies outside.
+        let wrapper = body.strip_suffix(names.prefix).unwrap_or(&body);
+        let found = tensors_by(&self.tensors, |name| {
+            names.parameter(name.strip_prefix(wrapper)?)
+        });
         self.apply(model, &found, &wanted, names.is_linear_transposed)
-    }
-
-    /// The tensors by what `name_of` makes of their names, without those that it refuses.
-    fn tensors_by<'a>(
-        &'a self,
-        name_of: impl Fn(&'a str) -> Option<&'a str>,
-    ) -> BTreeMap<&'a str, &'a StoredTensor> {
-        self.tensors
-            .iter()
-            .filter_map(|tensor| Some((name_of(&tensor.name)?, tensor)))
-            .collect()
     }
 
     fn apply<M: Module>(
         &self,
         model: &mut M,
-        found: &BTreeMap<&str, &StoredTensor>,
+        found: &BTreeMap<&str, &FileTensor>,
         wanted: &Parameters,
         is_pytorch_layout: bool,
     ) -> Result<(), WeightsError> {
+        let unreadable = wanted.0.keys().find_map(|name| {
+            let reason = found.get(name.as_str())?.values.as_ref().err()?;
+            Some(format!("`{name}` {reason}"))
+        });
+        if let Some(reason) = unreadable {
+            return Err(WeightsError::read(&self.path, reason));
+        }
         let mismatch = wanted.mismatch(found);
         if !mismatch.is_empty() {
             return Err(WeightsError::Mismatch {
@@ -286,10 +318,10 @@ impl WeightsFile {
                 mismatch,
             });
         }
-        let tensors = found.iter().map(|(name, tensor)| {
-            let mut tensor = (*tensor).clone();
-            tensor.name = wanted.0[*name].0.clone();
-            tensor
+        let tensors = found.iter().filter_map(|(name, tensor)| {
+            let mut stored = tensor.values.clone().ok()?;
+            stored.name = wanted.0.get(*name)?.0.clone();
+            Some(stored)
         });
         let cast = FloatCastAdapter::to(DType::F32);
         let adapter: Box<dyn ModuleAdapter> = match is_pytorch_layout {
@@ -318,23 +350,39 @@ impl Parameters {
         ))
     }
 
-    fn mismatch(&self, found: &BTreeMap<&str, &StoredTensor>) -> Mismatch {
+    /// How the tensors differ. Those that are no floats are no parameters: they matter only where others are missing,
+    /// as they may stand for them.
+    fn mismatch(&self, found: &BTreeMap<&str, &FileTensor>) -> Mismatch {
         let mut mismatch = Mismatch::default();
         for (name, (_, wanted)) in &self.0 {
             match found.get(name.as_str()) {
                 None => mismatch.missing.push(name.clone()),
-                Some(tensor) if tensor.shape.to_vec() != *wanted => {
+                Some(tensor) if tensor.shape != *wanted => {
                     mismatch
                         .misshapen
-                        .push((name.clone(), tensor.shape.to_vec(), wanted.clone()))
+                        .push((name.clone(), tensor.shape.clone(), wanted.clone()))
                 }
                 Some(_) => {}
             }
         }
-        let unexpected = found.keys().filter(|name| !self.0.contains_key(**name));
-        mismatch.unexpected = unexpected.map(|name| name.to_string()).collect();
+        let is_complete = mismatch.missing.is_empty();
+        let unexpected = found.iter().filter(|(name, tensor)| {
+            !self.0.contains_key(**name) && (tensor.is_float || !is_complete)
+        });
+        mismatch.unexpected = unexpected.map(|(name, _)| (*name).to_owned()).collect();
         mismatch
     }
+}
+
+/// Tensors by what `name_of` makes of their names, without those that it refuses.
+fn tensors_by<'a>(
+    tensors: &'a [FileTensor],
+    name_of: impl Fn(&'a str) -> Option<&'a str>,
+) -> BTreeMap<&'a str, &'a FileTensor> {
+    tensors
+        .iter()
+        .filter_map(|tensor| Some((name_of(&tensor.name)?, tensor)))
+        .collect()
 }
 
 /// The parameters of a network by their name in a file, laid out as there; their own name is the one
@@ -356,47 +404,4 @@ pub(super) fn named_tensors<M: Module>(
         .into_iter()
         .map(|tensor| (names.published(&tensor.name), tensor))
         .collect())
-}
-
-/// A tensor whose bytes lie in a file, little-endian and in row-major order.
-pub(super) fn tensor_in_file(
-    path: &Arc<Path>,
-    name: String,
-    dtype: DType,
-    shape: Vec<usize>,
-    offset: u64,
-) -> StoredTensor {
-    let path = path.clone();
-    let shape = Shape::from(shape);
-    let n_bytes = bridge::data_len(dtype, &shape);
-    let declared = shape.clone();
-    bridge::deferred(name, dtype, shape, None, move || {
-        let mut bytes = vec![0; n_bytes];
-        let mut file = File::open(&path).map_err(io)?;
-        file.seek(SeekFrom::Start(offset)).map_err(io)?;
-        file.read_exact(&mut bytes).map_err(io)?;
-        let bytes = Bytes::from_bytes_vec(bytes);
-        TensorData::try_from_bytes(bytes, declared.clone(), dtype)
-            .map_err(|error| PackError::TensorBytesSizeMismatch(error.to_string()))
-    })
-}
-
-fn io(error: std::io::Error) -> PackError {
-    PackError::IoError(error.to_string())
-}
-
-/// Takes the prefix of training checkpoints off; where it occurs, tensors without it are no part of
-/// the network.
-fn strip_backbone(tensors: Vec<StoredTensor>) -> Vec<StoredTensor> {
-    let is_checkpoint = tensors.iter().any(|t| t.name.starts_with(BACKBONE));
-    if !is_checkpoint {
-        return tensors;
-    }
-    tensors
-        .into_iter()
-        .filter_map(|mut tensor| {
-            tensor.name = tensor.name.strip_prefix(BACKBONE)?.to_owned();
-            Some(tensor)
-        })
-        .collect()
 }

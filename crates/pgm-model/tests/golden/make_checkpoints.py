@@ -7,7 +7,9 @@ and hyperparameters with objects of classes that do not exist elsewhere. One of 
 make a folder named `executed-by-a-pickle` if it were unpickled.
 
 Element j of parameter k is 1000 k + j in `state_dict` and its negative in `ema.shadow_params`;
-parameters are counted in the order of `parameters()`. In `state_dict_pgm_mlp4.pt` it is k.
+parameters are counted in the order of `parameters()`. In `state_dict_pgm_mlp4.pt` it is k. `checkpoint_wrapped.pt` has
+the values of `checkpoint_mdlm.ckpt` as other training code keeps them: `model` and `ema.shadow` by name, with the prefixes
+of wrappers, and with buffers that are no floats.
 """
 
 import collections
@@ -195,10 +197,23 @@ def lightning_checkpoint(backbone):
     }
 
 
+def wrapped_checkpoint(network):
+    """Of a compiled network with compiled blocks in `DistributedDataParallel`, and a loss with weights of its own."""
+    names = [name for name, _ in network.named_parameters()]
+    names = [name.replace("blocks.0.", "blocks.0._orig_mod.") for name in names]
+    raw = {f"module._orig_mod.{name}": p.detach() for name, p in zip(names, network.parameters())}
+    average = {name: -tensor for name, tensor in raw.items()}
+    raw["module._orig_mod.blocks.0._orig_mod.mask"] = torch.ones(1, 4, dtype=torch.bool).expand(4, 4)
+    raw["module._orig_mod.n_batches"] = torch.tensor(3, dtype=torch.int16)
+    raw["loss.class_weights"] = torch.ones(VOCAB)
+    return {"step": 3, "model": raw, "ema": {"decay": 0.9999, "shadow": average}, "rng": torch.get_rng_state()}
+
+
 def main():
     folder = pathlib.Path(__file__).parent
     torch.save(lightning_checkpoint(fill(Pgm())), folder / "checkpoint_pgm.ckpt")
     torch.save(lightning_checkpoint(fill(Mdlm())), folder / "checkpoint_mdlm.ckpt")
+    torch.save(wrapped_checkpoint(fill(Mdlm())), folder / "checkpoint_wrapped.pt")
     # A bare state dict in half precision, all of it one storage.
     model = Pgm(mlp4=True)
     sizes = [p.numel() for p in model.parameters()]

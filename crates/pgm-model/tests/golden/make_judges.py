@@ -1,19 +1,21 @@
 """Tiny, randomly initialised judges and their logits, as `transformers` computes them on a CPU.
 
     pip install torch transformers safetensors gguf
-    python make_judges.py
+    python make_judges.py [name ...]
 
-Writes `judges/<name>/`: `config.json`, `model.safetensors` (or `model.gguf`) and `expected.safetensors` with
-`tokens` [2, 24] and `logits` [2, 24, 300]. Made with torch 2.15.0, transformers 5.23.0 (`llama3` with 5.24.0),
-gguf 0.19.0.
+Writes `judges/<name>/`, all of them or those that are named: `config.json`, `model.safetensors` (or `model.gguf`) and
+`expected.safetensors` with `tokens` [2, 24] and `logits` [2, 24, 300]. A variant has no weights of its own, but those of
+another folder. Made with torch 2.15.0, transformers 5.23.0 (`llama3` with 5.24.0; the variants and `llama3_gguf` with
+5.17.0), gguf 0.19.0.
 """
 
 import shutil
+import sys
 from pathlib import Path
 
 import gguf
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 HERE = Path(__file__).parent / "judges"
@@ -61,13 +63,42 @@ def save_folder(name, model):
     save_expected(folder, model)
 
 
-def save_gguf(name, model):
-    """As llama.cpp converts: rows of queries and keys sorted for neighbouring pairs, then quantised."""
+def save_variant(name, weights_of, model):
+    """Another configuration for the weights of another folder."""
+    folder = HERE / name
+    shutil.rmtree(folder, ignore_errors=True)
+    for parameter, tensor in load_file(HERE / weights_of / "model.safetensors").items():
+        assert torch.equal(model.get_parameter(parameter), tensor), parameter
+    model.config.save_pretrained(folder)
+    save_expected(folder, model)
+
+
+def save_gguf_variant(name, weights_of, model):
+    """Rotary frequencies for the dequantised weights of another folder; the test writes them into a copy of its header."""
     folder = HERE / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    scratch = folder / "model.gguf"
+    write_gguf(scratch, model, None)
+    original = gguf.GGUFReader(HERE / weights_of / "model.gguf").tensors
+    for tensor, wanted in zip(gguf.GGUFReader(scratch).tensors, original, strict=True):
+        assert tensor.name == wanted.name and (tensor.data == wanted.data).all(), tensor.name
+    scratch.unlink()
+    save_expected(folder, model)
+
+
+def save_gguf(name, model, rope_divisors=None):
+    folder = HERE / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    write_gguf(folder / "model.gguf", model, rope_divisors)
+    save_expected(folder, model)
+
+
+def write_gguf(path, model, rope_divisors):
+    """As llama.cpp converts: rows of queries and keys sorted for neighbouring pairs, then quantised."""
     config = model.config
-    writer = gguf.GGUFWriter(folder / "model.gguf", "llama")
+    writer = gguf.GGUFWriter(path, "llama")
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
     writer.add_block_count(config.num_hidden_layers)
@@ -75,7 +106,9 @@ def save_gguf(name, model):
     writer.add_head_count(config.num_attention_heads)
     writer.add_head_count_kv(config.num_key_value_heads)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(50000.0)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    if rope_divisors is not None:
+        writer.add_tensor("rope_freqs.weight", rope_divisors.numpy())
     types = {
         "q_proj": gguf.GGMLQuantizationType.Q4_1,
         "k_proj": gguf.GGMLQuantizationType.Q8_0,
@@ -105,16 +138,20 @@ def save_gguf(name, model):
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    save_expected(folder, model)
 
 
-torch.manual_seed(0)
-rope = {"rope_theta": 50000.0, "rope_type": "default"}
-save_folder("gpt2", randomise(GPT2LMHeadModel(GPT2)))
-save_folder("llama", randomise(LlamaForCausalLM(llama(tie_word_embeddings=False))))
-save_folder("llama_tied", randomise(LlamaForCausalLM(llama(tie_word_embeddings=True, rope_parameters=rope))))
+def gpt2(**settings):
+    return randomise(GPT2LMHeadModel(GPT2Config(**(GPT2.to_diff_dict() | settings))))
+
+
+def tied_llama(rope, **settings):
+    settings = dict(tie_word_embeddings=True, rope_parameters=dict(rope)) | settings
+    return randomise(LlamaForCausalLM(llama(**settings)))
+
+
+ROPE = {"rope_theta": 50000.0, "rope_type": "default"}
 # Frequencies of Llama 3.1 with a length that puts waves of these 4 pairs into all three of its ranges.
-slowed = {
+LLAMA3 = {
     "rope_theta": 500.0,
     "rope_type": "llama3",
     "factor": 8.0,
@@ -122,6 +159,50 @@ slowed = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
 }
-llama3 = llama(tie_word_embeddings=True, rope_parameters=slowed, max_position_embeddings=512)
-save_folder("llama3", randomise(LlamaForCausalLM(llama3)))
-save_gguf("llama_gguf", randomise(LlamaForCausalLM(llama(tie_word_embeddings=True, rope_parameters=rope))))
+LINEAR = {"rope_theta": 50000.0, "rope_type": "linear", "factor": 4.0}
+YARN = {
+    "rope_theta": 50000.0,
+    "rope_type": "yarn",
+    "factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
+# A ramp from pair 0.25 to pair 2.97 of the pairs 0 to 3.
+YARN_OPTIONS = YARN | {
+    "rope_theta": 50.0,
+    "beta_fast": 2.0,
+    "beta_slow": 0.14,
+    "truncate": False,
+    "mscale": 1.5,
+    "mscale_all_dim": 0.5,
+}
+
+
+def llama3_gguf():
+    """llama.cpp has no frequencies of Llama 3.1, but a tensor of what the plain ones are divided by."""
+    model = tied_llama(LLAMA3, max_position_embeddings=512)
+    plain = 500.0 ** -(torch.arange(0, 8, 2) / 8)
+    save_gguf("llama3_gguf", model, plain / model.model.rotary_emb.inv_freq)
+
+
+JUDGES = {
+    "gpt2": lambda: save_folder("gpt2", gpt2()),
+    "llama": lambda: save_folder("llama", randomise(LlamaForCausalLM(llama(tie_word_embeddings=False)))),
+    "llama_tied": lambda: save_folder("llama_tied", tied_llama(ROPE)),
+    "llama3": lambda: save_folder("llama3", tied_llama(LLAMA3, max_position_embeddings=512)),
+    "llama_gguf": lambda: save_gguf("llama_gguf", tied_llama(ROPE)),
+    "llama3_gguf": llama3_gguf,
+    "gpt2_scaled": lambda: save_variant(
+        "gpt2_scaled",
+        "gpt2",
+        gpt2(scale_attn_weights=False, scale_attn_by_inverse_layer_idx=True, reorder_and_upcast_attn=True),
+    ),
+    "llama_linear": lambda: save_variant("llama_linear", "llama_tied", tied_llama(LINEAR)),
+    "llama_yarn": lambda: save_variant("llama_yarn", "llama_tied", tied_llama(YARN)),
+    "llama_yarn_options": lambda: save_variant("llama_yarn_options", "llama_tied", tied_llama(YARN_OPTIONS)),
+    "llama_gguf_linear": lambda: save_gguf_variant("llama_gguf_linear", "llama_gguf", tied_llama(LINEAR)),
+    "llama_gguf_yarn": lambda: save_gguf_variant("llama_gguf_yarn", "llama_gguf", tied_llama(YARN)),
+}
+
+for name in sys.argv[1:] or JUDGES:
+    torch.manual_seed(0)
+    JUDGES[name]()

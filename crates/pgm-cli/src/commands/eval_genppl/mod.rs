@@ -138,6 +138,12 @@ impl EvalGenpplArgs {
         let LocatedModel { path, origin } = hub::judge(&self.judge)?;
         let device = device::open(self.backend)?;
         let judge = Judge::open(&path, &device)?;
+        if !judge.unknown_keys().is_empty() {
+            tracing::warn!(
+                "the judge's description has keys that are not known and change nothing here: {}",
+                judge.unknown_keys().join(", ")
+            );
+        }
         let judge = match origin {
             Some(origin) => judge.with_name(origin.name),
             None => judge,

@@ -35,12 +35,11 @@ impl Header {
             file_size,
         };
         if reader.bytes::<4>()? != *b"GGUF" {
-            return Err("it is no GGUF file".into());
+            return Err(
+                "it is no GGUF file; a judge with `config.json` is named by its folder".into(),
+            );
         }
-        let version = reader.u32()?;
-        if ![2, 3].contains(&version) {
-            return Err(format!("it is GGUF version {version}, wanted 2 or 3"));
-        }
+        check_version(reader.u32()?)?;
         let n_tensors = reader.u64()?;
         let n_entries = reader.u64()?;
         let mut entries = BTreeMap::new();
@@ -68,6 +67,21 @@ impl Header {
             tensors,
             data_start,
         })
+    }
+}
+
+fn check_version(version: u32) -> Result<(), String> {
+    match version {
+        2 | 3 => Ok(()),
+        // A small number whose bytes are the other way round.
+        _ if version.trailing_zeros() >= 16 && version != 0 => Err(format!(
+            "it is a big-endian GGUF file (version {}), wanted a little-endian one; convert it with `gguf-convert-endian` of llama.cpp",
+            version.swap_bytes()
+        )),
+        0 | 1 => Err(format!(
+            "it is GGUF version {version}, wanted 2 or 3; convert it again with a newer llama.cpp"
+        )),
+        _ => Err(format!("it is GGUF version {version}, wanted 2 or 3")),
     }
 }
 
@@ -215,6 +229,26 @@ mod tests {
             ("w", &[2, 3][..])
         );
         assert_eq!(header.data_start % 32, 0);
+    }
+
+    #[test]
+    fn other_versions_and_byte_orders_are_named() {
+        for (version, wanted) in [
+            (
+                1u32.to_le_bytes(),
+                "it is GGUF version 1, wanted 2 or 3; convert it again",
+            ),
+            (4u32.to_le_bytes(), "it is GGUF version 4, wanted 2 or 3"),
+            (
+                3u32.to_be_bytes(),
+                "it is a big-endian GGUF file (version 3)",
+            ),
+        ] {
+            let mut bytes = header();
+            bytes[4..8].copy_from_slice(&version);
+            let error = read(&bytes).err().unwrap();
+            assert!(error.starts_with(wanted), "{error}");
+        }
     }
 
     #[test]

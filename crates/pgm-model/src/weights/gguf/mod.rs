@@ -16,6 +16,8 @@ use burn::tensor::{DType, Shape, TensorData};
 use self::blocks::BlockFormat;
 use self::header::{Header, TensorEntry};
 use super::error::WeightsError;
+use super::file_kind::start_of;
+use super::file_tensor::FileTensor;
 
 /// An entry of a GGUF header.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,14 +66,14 @@ impl GgufValue {
 #[derive(Debug)]
 pub struct GgufFile {
     entries: BTreeMap<String, GgufValue>,
-    tensors: Vec<StoredTensor>,
+    tensors: Vec<FileTensor>,
 }
 
 impl GgufFile {
     /// Reads the header.
     ///
     /// # Errors
-    /// When the file cannot be read, is damaged or cut short, or holds weights of another type.
+    /// When the file cannot be read, is damaged or cut short, or is of another network or of another type of weights.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
         let path = path.as_ref();
         open(path).map_err(|reason| WeightsError::read(path, reason))
@@ -115,15 +117,37 @@ impl GgufFile {
     /// Rows of the tensor of a published name.
     pub(crate) fn rows_of(&self, name: &str) -> Option<usize> {
         let tensor = self.tensors.iter().find(|tensor| tensor.name == name)?;
-        tensor.shape.to_vec().first().copied()
+        tensor.shape.first().copied()
     }
 
-    pub(super) fn into_tensors(self) -> Vec<StoredTensor> {
+    /// Values of the tensor of a published name, if there is one.
+    pub(crate) fn values_of(&self, name: &str) -> Result<Option<Vec<f32>>, String> {
+        let Some(tensor) = self.tensors.iter().find(|tensor| tensor.name == name) else {
+            return Ok(None);
+        };
+        let failed = |reason: &dyn std::fmt::Display| format!("`{name}` cannot be read: {reason}");
+        let stored = tensor.values.clone().map_err(|reason| failed(&reason))?;
+        let data = bridge::into_data(stored).map_err(|error| failed(&error))?;
+        let values = data
+            .try_into_vec()
+            .map_err(|error| failed(&format!("{error:?}")))?;
+        Ok(Some(values))
+    }
+
+    /// All entries by name.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &GgufValue)> {
+        self.entries
+            .iter()
+            .map(|(key, value)| (key.as_str(), value))
+    }
+
+    pub(super) fn into_tensors(self) -> Vec<FileTensor> {
         self.tensors
     }
 }
 
 fn open(path: &Path) -> Result<GgufFile, String> {
+    start_of(path)?;
     let file = File::open(path).map_err(|error| error.to_string())?;
     let file_size = file.metadata().map_err(|error| error.to_string())?.len();
     let Header {
@@ -131,6 +155,7 @@ fn open(path: &Path) -> Result<GgufFile, String> {
         tensors,
         data_start,
     } = Header::read(BufReader::new(file), file_size)?;
+    check_network(&entries)?;
     let heads = |key: &str| {
         let value = entries.get(key).and_then(GgufValue::as_integer);
         value.and_then(|n| usize::try_from(n).ok())
@@ -140,10 +165,6 @@ fn open(path: &Path) -> Result<GgufFile, String> {
     let path: Arc<Path> = path.into();
     let mut stored = Vec::with_capacity(tensors.len());
     for tensor in tensors {
-        // Stretched rotary frequencies are refused with the sizes; these are the plain ones.
-        if tensor.name == "rope_freqs.weight" {
-            return Err("it has rotary frequencies of its own, which are not supported".into());
-        }
         let format = BlockFormat::of(tensor.type_id).ok_or_else(|| {
             format!(
                 "`{}` has GGML type {}, wanted F32, F16, Q4_0, Q4_1 or Q8_0; quantise it to one of these",
@@ -177,19 +198,39 @@ fn open(path: &Path) -> Result<GgufFile, String> {
                 tensor.name, tensor.shape[0]
             ));
         }
-        stored.push(stored_tensor(
+        stored.push(FileTensor::new(stored_tensor(
             path.clone(),
             tensor,
             format,
             start,
             n_bytes,
             interleaved,
-        ));
+        )));
     }
     Ok(GgufFile {
         entries,
         tensors: stored,
     })
+}
+
+/// Other networks have weights of other names, and often of other types: the network is the one reason to tell.
+fn check_network(entries: &BTreeMap<String, GgufValue>) -> Result<(), String> {
+    let text = |key: &str| entries.get(key).and_then(GgufValue::as_text);
+    match text("general.architecture") {
+        Some("llama") => {}
+        Some(other) => {
+            return Err(format!(
+                "it is a GGUF file of the architecture `{other}`, wanted `llama`; take another model"
+            ));
+        }
+        None => return Err("its header has no `general.architecture`; convert it again".into()),
+    }
+    match text("general.type") {
+        None | Some("model") => Ok(()),
+        Some(other) => Err(format!(
+            "it is a GGUF file of the type `{other}`, wanted `model`"
+        )),
+    }
 }
 
 fn stored_tensor(

@@ -2,28 +2,28 @@
 
 mod pickle;
 mod pickle_reader;
+mod state_dict;
 mod zip;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use burn::store::burn_pack::Tensor as StoredTensor;
-
-use self::pickle::{Id, Object, Pickle, TensorView};
+use self::pickle::{Id, Object, Pickle, StorageKind, TensorView};
+use self::state_dict::StateDicts;
 use self::zip::ZipArchive;
-use super::published_names::{BACKBONE, is_buffer};
-use super::weights_file::{WeightsChoice, WeightsSource, tensor_in_file};
+use super::file_tensor::FileTensor;
+use super::published_names::{TOKEN_EMBEDDING, is_buffer};
+use super::weights_file::{WeightsChoice, WeightsSource};
+use super::wrapper_prefix::{prefix_of, unwrap_names};
 
 /// Largest `data.pkl` that is read, in bytes; those of checkpoints have a few megabytes.
 const MAX_PICKLE: u64 = 256 << 20;
 
-/// The tensors of a checkpoint, unread, under the names of its `state_dict`.
-///
-/// A checkpoint without a `state_dict` is taken for one itself.
+/// The tensors of a checkpoint, unread, under the names of its state dict ([`StateDicts`]).
 pub(super) fn open(
     path: &Path,
     choice: WeightsChoice,
-) -> Result<(Vec<StoredTensor>, WeightsSource), String> {
+) -> Result<(Vec<FileTensor>, WeightsSource), String> {
     let archive = ZipArchive::open(path)?;
     let (root, entry) = archive
         .find_suffix("data.pkl")
@@ -46,22 +46,20 @@ pub(super) fn open(
         root,
         pickle,
     };
-    let pickle = &checkpoint.pickle;
-    let state_dict = pickle.entry(pickle.root, "state_dict");
-    let raw = checkpoint.state_dict(state_dict.unwrap_or(pickle.root))?;
-    if raw.is_empty() {
-        return Err("it holds no state dict: no tensors by name".into());
-    }
-    let average = pickle
-        .entry(pickle.root, "ema")
-        .and_then(|ema| pickle.entry(ema, "shadow_params"));
-    match (choice, average) {
-        (WeightsChoice::Average, Some(shadow_params)) => Ok((
-            checkpoint.average(&raw, shadow_params)?,
-            WeightsSource::Average,
-        )),
-        (_, None) => Ok((raw, WeightsSource::Only)),
-        (WeightsChoice::Raw, _) => Ok((raw, WeightsSource::Raw)),
+    let state_dict = |id| checkpoint.state_dict(id);
+    match (StateDicts::find(&checkpoint.pickle)?, choice) {
+        (StateDicts::Only(only), _) => Ok((state_dict(only)?, WeightsSource::Only)),
+        (
+            StateDicts::WithAverage { raw, .. } | StateDicts::WithList { raw, .. },
+            WeightsChoice::Raw,
+        ) => Ok((state_dict(raw)?, WeightsSource::Raw)),
+        (StateDicts::WithAverage { average, .. }, WeightsChoice::Average) => {
+            Ok((state_dict(average)?, WeightsSource::Average))
+        }
+        (StateDicts::WithList { raw, list }, WeightsChoice::Average) => {
+            let average = checkpoint.average(&state_dict(raw)?, list)?;
+            Ok((average, WeightsSource::Average))
+        }
     }
 }
 
@@ -75,38 +73,32 @@ struct Checkpoint {
 
 impl Checkpoint {
     /// The entries of a dictionary that are tensors, in its order.
-    fn state_dict(&self, dict: Id) -> Result<Vec<StoredTensor>, String> {
+    fn state_dict(&self, dict: Id) -> Result<Vec<FileTensor>, String> {
         let Object::Dict(entries) = self.pickle.object(dict) else {
             return Ok(Vec::new());
         };
-        entries
-            .iter()
-            .filter_map(|&(key, value)| {
-                match (self.pickle.object(key), self.pickle.object(value)) {
-                    (Object::Text(name), Object::Tensor(view)) => {
-                        Some(self.tensor(name.clone(), view))
-                    }
-                    _ => None,
-                }
-            })
-            .collect()
+        let tensors = entries.iter().filter_map(|&(key, value)| {
+            match (self.pickle.object(key), self.pickle.object(value)) {
+                (Object::Text(name), Object::Tensor(view)) => Some(self.tensor(name.clone(), view)),
+                _ => None,
+            }
+        });
+        let mut tensors = tensors.collect::<Result<Vec<_>, String>>()?;
+        unwrap_names(&mut tensors);
+        Ok(tensors)
     }
 
     /// The averaged weights: a list without names, in the order of the network's parameters, which
     /// is that of the state dict without its buffers.
-    fn average(
-        &self,
-        raw: &[StoredTensor],
-        shadow_params: Id,
-    ) -> Result<Vec<StoredTensor>, String> {
+    fn average(&self, raw: &[FileTensor], shadow_params: Id) -> Result<Vec<FileTensor>, String> {
         let Object::List(list) = self.pickle.object(shadow_params) else {
             return Err("its `ema.shadow_params` is no list".into());
         };
-        let is_checkpoint = raw.iter().any(|tensor| tensor.name.starts_with(BACKBONE));
-        let parameters: Vec<&StoredTensor> = raw
+        let prefix = prefix_of(raw, TOKEN_EMBEDDING, "")?.unwrap_or_default();
+        let parameters: Vec<&FileTensor> = raw
             .iter()
-            .filter(|tensor| !is_buffer(&tensor.name))
-            .filter(|tensor| !is_checkpoint || tensor.name.starts_with(BACKBONE))
+            .filter(|tensor| tensor.is_float && !is_buffer(&tensor.name))
+            .filter(|tensor| tensor.name.starts_with(&prefix))
             .collect();
         if parameters.len() != list.len() {
             return Err(format!(
@@ -123,12 +115,10 @@ impl Checkpoint {
                 let Object::Tensor(view) = self.pickle.object(id) else {
                     return Err(format!("its `ema.shadow_params[{i}]` is no tensor"));
                 };
-                if view.shape != parameter.shape.to_vec() {
+                if view.shape != parameter.shape {
                     return Err(format!(
                         "its `ema.shadow_params[{i}]` has shape {:?} and `{}` in its place {:?}; use the raw weights",
-                        view.shape,
-                        parameter.name,
-                        parameter.shape.to_vec()
+                        view.shape, parameter.name, parameter.shape
                     ));
                 }
                 self.tensor(parameter.name.clone(), view)
@@ -136,34 +126,33 @@ impl Checkpoint {
             .collect()
     }
 
-    fn tensor(&self, name: String, view: &TensorView) -> Result<StoredTensor, String> {
+    fn tensor(&self, name: String, view: &TensorView) -> Result<FileTensor, String> {
+        let shape = view.shape.clone();
+        let dtype = match &view.storage.kind {
+            StorageKind::Floats(dtype) => *dtype,
+            StorageKind::Other(kind) => {
+                return Ok(FileTensor::of_other_type(name, shape, false, kind));
+            }
+        };
         let entry_name = format!("{}data/{}", self.root, view.storage.key);
-        let entry = self
-            .archive
-            .get(&entry_name)
-            .ok_or_else(|| format!("`{name}` lies in `{entry_name}`, which is missing"))?;
-        let end = view
-            .end()
-            .and_then(|end| end.checked_mul(view.storage.dtype.size()));
+        let unreadable =
+            |name, reason| Ok(FileTensor::unreadable(name, view.shape.clone(), reason));
+        let Some(entry) = self.archive.get(&entry_name) else {
+            return unreadable(name, format!("lies in `{entry_name}`, which is missing"));
+        };
+        let end = view.end().and_then(|end| end.checked_mul(dtype.size()));
         if end.is_none_or(|end| end as u64 > entry.size) {
-            return Err(format!(
-                "`{name}` {:?} reaches beyond the {} bytes of `{entry_name}`",
-                view.shape, entry.size
-            ));
+            let reason = format!("reaches beyond the {} bytes of `{entry_name}`", entry.size);
+            return unreadable(name, reason);
         }
         if !view.is_contiguous() {
-            return Err(format!(
-                "`{name}` has shape {:?} and strides {:?}; call `.contiguous()` on it and save again",
-                view.shape, view.strides
-            ));
+            let reason = format!(
+                "has shape {shape:?} and strides {:?}; call `.contiguous()` on it and save again",
+                view.strides
+            );
+            return unreadable(name, reason);
         }
-        let offset = view.offset * view.storage.dtype.size();
-        Ok(tensor_in_file(
-            &self.path,
-            name,
-            view.storage.dtype,
-            view.shape.clone(),
-            self.archive.data_start(entry)? + offset as u64,
-        ))
+        let offset = self.archive.data_start(entry)? + (view.offset * dtype.size()) as u64;
+        Ok(FileTensor::in_file(&self.path, name, dtype, shape, offset))
     }
 }

@@ -2,7 +2,7 @@ use burn::tensor::DType;
 
 /// Dimensions of a tensor, at most.
 const MAX_DIMS: usize = 8;
-/// Letters in the name of a storage, at most; `torch.save` numbers them.
+/// Letters in the name of a storage or of its type, at most; `torch.save` numbers storages.
 const MAX_KEY: usize = 32;
 
 /// Index of an object.
@@ -44,7 +44,16 @@ pub(super) enum Object {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Storage {
     pub key: String,
-    pub dtype: DType,
+    pub kind: StorageKind,
+}
+
+/// What the numbers of a storage are.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum StorageKind {
+    /// Floats that are read.
+    Floats(DType),
+    /// Anything else, by the name of its class.
+    Other(String),
 }
 
 /// A tensor: a view of a storage, in units of its elements.
@@ -196,10 +205,10 @@ impl Pickle {
             [Object::Text(tag), Object::Global(class), Object::Text(key)]
                 if tag == "storage" && key.len() <= MAX_KEY =>
             {
-                storage_type(class).map_or(Object::Opaque, |dtype| {
+                storage_kind(class).map_or(Object::Opaque, |kind| {
                     Object::Storage(Storage {
                         key: key.clone(),
-                        dtype,
+                        kind,
                     })
                 })
             }
@@ -219,15 +228,15 @@ pub(super) fn is_dict(class: &str) -> bool {
     )
 }
 
-fn storage_type(class: &str) -> Option<DType> {
-    Some(match class {
+fn storage_kind(class: &str) -> Option<StorageKind> {
+    Some(StorageKind::Floats(match class {
         "torch.DoubleStorage" => DType::F64,
         "torch.FloatStorage" => DType::F32,
         "torch.HalfStorage" => DType::F16,
         "torch.BFloat16Storage" => DType::BF16,
-        "torch.LongStorage" => DType::I64,
-        "torch.IntStorage" => DType::I32,
-        "torch.ByteStorage" => DType::U8,
-        _ => return None,
-    })
+        other => {
+            let name = other.strip_prefix("torch.")?.strip_suffix("Storage")?;
+            return (name.len() <= MAX_KEY).then(|| StorageKind::Other(name.to_owned()));
+        }
+    }))
 }
