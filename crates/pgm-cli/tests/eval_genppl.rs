@@ -113,7 +113,7 @@ fn what_cannot_be_judged_is_named() {
         "{error}"
     );
     let error = refused(&["--judge", "judge", "--samples", "absent.txt"]);
-    assert!(error.contains("`absent.txt`: No such file"), "{error}");
+    assert!(error.contains("`absent.txt` does not exist"), "{error}");
     let error = refused(&[&COMMON[..], &["--n", "10"]].concat());
     assert!(
         error.contains("--n is 10, `texts.jsonl` holds 9 samples"),

@@ -41,8 +41,8 @@ pub use discrete_diffusion::samplers::{Context, RevealOrder};
 pub use error::EvalError;
 pub use generative::{
     DrawnSample, Estimate, GenerativePerplexity, GenerativeReport, HeldOutSamples, JudgedSample,
-    JudgingProgress, ModelSamples, NumberedResult, PlotCurve, PlotPoint, ResultsFile, SampleSource,
-    TextSamples, TextStatistics, TokenCost, draw_plots,
+    JudgingProgress, ModelSamples, NumberedResult, PlotCurve, PlotPoint, ResultsFile,
+    SAMPLE_SEPARATOR, SampleSource, TextSamples, TextStatistics, TokenCost, draw_plots,
 };
 pub use generator::{Generated, Generator};
 pub use judge::{Judge, JudgeError, JudgedRow};

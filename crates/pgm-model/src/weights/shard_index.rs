@@ -34,7 +34,9 @@ impl ShardIndex {
         let path = path.as_ref();
         let text =
             std::fs::read_to_string(path).map_err(|error| WeightsError::read(path, error))?;
-        let mut index: Self = serde_json::from_str(&text).map_err(|error| {
+        // Windows writes a byte order mark in front, which is no JSON.
+        let json = text.trim_start_matches('\u{feff}');
+        let mut index: Self = serde_json::from_str(json).map_err(|error| {
             WeightsError::read(path, format!("it is no index of weights: {error}"))
         })?;
         index.path = path.to_path_buf();
@@ -113,6 +115,8 @@ mod tests {
         };
         let index = read(r#"{"metadata": {}, "weight_map": {"a": "2", "b": "1", "c": "2"}}"#);
         assert_eq!(index.unwrap().shards(), ["1", "2"]);
+        let index = read("\u{feff}{\"weight_map\": {\"a\": \"2\"}}");
+        assert_eq!(index.unwrap().shards(), ["2"]);
         for (text, wanted) in [
             (
                 r#"{"weight_map": {"a": "../1"}}"#,
