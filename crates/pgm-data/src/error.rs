@@ -26,7 +26,7 @@ pub enum DataError {
         path: PathBuf,
     },
     /// A file that was named explicitly has an ending that no reader knows.
-    #[error("`{}` is not a kind of text file that can be read, wanted a name that ends in {wanted}; convert it first", path.display())]
+    #[error("`{}` is not a kind of text file that can be read, wanted a name that ends in {wanted}; convert it first, or let it end in `.jsonl` if each line of it is a JSON object", path.display())]
     UnsupportedFormat {
         /// The file.
         path: PathBuf,
