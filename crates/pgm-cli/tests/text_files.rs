@@ -11,6 +11,7 @@ fn prepare(folder: &Path, args: &[&str]) -> (bool, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_pgm"))
         .args(["prepare-data", "--config", "run.toml", "--output", "tokens"])
         .args(args)
+        .env("NO_COLOR", "1")
         .current_dir(folder)
         .output()
         .unwrap();
@@ -54,7 +55,7 @@ fn files_that_are_passed_over_and_lines_that_are_left_out_are_named() {
     assert!(!is_done);
     assert!(stderr.contains("passed over: `text/notes.md`"), "{stderr}");
     assert!(!stderr.contains("README"), "{stderr}");
-    let wanted = "error: line 2 of `text/part.Jsonl` is not JSON (expected value, column 11); \
+    let wanted = "error: line 2 of `text/part.Jsonl` is not JSON (EOF while parsing a value, column 8); \
         `bad_lines = \"skip\"` leaves such lines out\n";
     assert!(stderr.contains(wanted), "{stderr}");
 

@@ -7,7 +7,7 @@ use crate::text_file::BYTE_ORDER_MARK;
 ///
 /// A byte order mark in front is that of a file that others were appended to.
 pub(crate) fn text_of_line(line: &str, field: &str) -> Result<String, String> {
-    let line = line.trim_start_matches(BYTE_ORDER_MARK);
+    let line = line.trim_start_matches(BYTE_ORDER_MARK).trim_end();
     let mut read = from_python_json(line).map_err(|error| {
         let reason = error.to_string();
         let reason = reason.split(" at line ").next().unwrap_or(&reason);
@@ -75,6 +75,10 @@ mod tests {
             (
                 r#"{"text": NaN}"#,
                 "has null as its field `text`, wanted a string",
+            ),
+            (
+                "{\"text\": \r\n",
+                "is not JSON (EOF while parsing a value, column 8)",
             ),
             ("[1]", "is an array, wanted an object"),
             (
