@@ -162,7 +162,7 @@ fn what_cannot_be_answered_is_named() {
         stderr(&output)
     };
     let error = refused(&["--questions", "absent.jsonl"]);
-    assert!(error.contains("`absent.jsonl`: No such file"), "{error}");
+    assert!(error.contains("`absent.jsonl` does not exist"), "{error}");
     std::fs::write(folder.path().join("bad.jsonl"), "{\"question\": 1}\n").unwrap();
     let error = refused(&["--questions", "bad.jsonl"]);
     assert!(

@@ -113,7 +113,7 @@ fn what_cannot_be_judged_is_named() {
         "{error}"
     );
     let error = refused(&["--judge", "judge", "--samples", "absent.txt"]);
-    assert!(error.contains("`absent.txt`: No such file"), "{error}");
+    assert!(error.contains("`absent.txt` does not exist"), "{error}");
     let error = refused(&[&COMMON[..], &["--n", "10"]].concat());
     assert!(
         error.contains("--n is 10, `texts.jsonl` holds 9 samples"),
@@ -265,4 +265,74 @@ fn a_model_is_judged_at_each_number_of_steps_and_on_other_text() {
     // The detokenizer takes the spaces before the semicolons.
     let (all, fewer) = (perplexity(&[]), perplexity(&["--detokenizer", "wikitext"]));
     assert!(fewer < all, "{fewer} and {all}");
+}
+
+#[test]
+fn the_same_texts_cost_the_same_in_every_form() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name);
+    // As Windows writes them.
+    for name in ["judge/config.json", "judge/tokenizer.json"] {
+        let text = std::fs::read_to_string(path(name)).unwrap();
+        std::fs::write(path(name), format!("\u{feff}{text}")).unwrap();
+    }
+    let lines = std::fs::read_to_string(path("texts.jsonl")).unwrap();
+    let texts: Vec<String> = lines
+        .lines()
+        .map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            line["text"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    let list = serde_json::json!(texts);
+    let duo = format!("{{\"generative_ppl\": NaN, \"entropy\": 5.2, \"generated_seqs\": {list}}}");
+    for (name, content) in [
+        ("LINES.JSONL", lines.clone()),
+        ("lines.json", format!("\u{feff}{lines}")),
+        ("list.json", list.to_string()),
+        ("duo.json", duo),
+        ("texts.TXT", format!("\u{feff}{}", texts.join("\r\n"))),
+    ] {
+        std::fs::write(path(name), content).unwrap();
+    }
+    let cost = |name: &str| {
+        let args = [
+            "--judge",
+            "judge",
+            "--samples",
+            name,
+            "--max-length",
+            "40",
+            "--json",
+            "r.json",
+        ];
+        let output = pgm(folder.path(), &args);
+        assert!(output.status.success(), "{name}: {}", stderr(&output));
+        let text = std::fs::read_to_string(path("r.json")).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let report = &json["evaluations"][0]["report"];
+        assert_eq!(report["n_samples"], 9, "{name}");
+        report["generative_perplexity"]["value"].as_f64().unwrap()
+    };
+    let wanted = cost("texts.jsonl");
+    for name in [
+        "LINES.JSONL",
+        "lines.json",
+        "list.json",
+        "duo.json",
+        "texts.TXT",
+    ] {
+        assert!((cost(name) / wanted - 1.0).abs() < 1e-9, "{name}");
+    }
+    std::fs::write(path("other.json"), "{\"texts\": [\"a\"], \"ppl\": 3}").unwrap();
+    let output = pgm(
+        folder.path(),
+        &["--judge", "judge", "--samples", "other.json"],
+    );
+    let error = stderr(&output);
+    assert!(!output.status.success());
+    assert!(
+        error.contains("`other.json`: it has the fields `ppl`, `texts`; wanted"),
+        "{error}"
+    );
 }

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use crate::documents::Documents;
 use crate::text_format::{TextFormat, TextKind};
-use crate::{DataError, DocumentSplit};
+use crate::{BadLines, DataError, DocumentSplit};
 
 /// Text files and the way they are cut into documents, in an order that depends on nothing but the paths.
 ///
@@ -12,8 +12,10 @@ use crate::{DataError, DocumentSplit};
 #[derive(Debug, Clone)]
 pub struct Corpus {
     files: Vec<PathBuf>,
+    passed_over: Vec<PathBuf>,
     split: DocumentSplit,
     text_field: String,
+    bad_lines: BadLines,
 }
 
 impl Corpus {
@@ -23,18 +25,20 @@ impl Corpus {
     /// Finds the text files of `inputs`: files as given, folders with everything below them.
     ///
     /// Inputs keep their order, the files of a folder are sorted by path. In folders, files of other kinds,
-    /// hidden files and links to folders are passed over. A file that is reached twice counts once.
+    /// hidden files and links to folders are passed over; see [`passed_over`](Self::passed_over). A file that is
+    /// reached twice counts once.
     ///
     /// # Errors
     /// When a path is missing, a file given by name has another ending, or there is no file at all.
     pub fn open(inputs: &[PathBuf], split: DocumentSplit) -> Result<Self, DataError> {
         split.validate()?;
         let mut files = Vec::new();
+        let mut passed_over = Vec::new();
         for input in inputs {
             let kind = fs::metadata(input).map_err(DataError::io("read", input))?;
             if kind.is_dir() {
                 let mut found = Vec::new();
-                find_files(input, &mut found)?;
+                find_files(input, &mut found, &mut passed_over)?;
                 found.sort();
                 files.append(&mut found);
             } else if TextFormat::of(input).is_some() {
@@ -57,10 +61,14 @@ impl Corpus {
         if files.is_empty() {
             return Err(Self::empty(inputs));
         }
+        passed_over.sort();
+        warn_of_passed_over(&passed_over);
         Ok(Self {
             files,
+            passed_over,
             split,
             text_field: Self::TEXT_FIELD.to_owned(),
+            bad_lines: BadLines::default(),
         })
     }
 
@@ -70,6 +78,17 @@ impl Corpus {
             text_field: text_field.into(),
             ..self
         }
+    }
+
+    /// Leaves lines of `.jsonl` files out that are no documents, or refuses them.
+    pub fn with_bad_lines(self, bad_lines: BadLines) -> Self {
+        Self { bad_lines, ..self }
+    }
+
+    /// What lies in the folders and is not read, by path: files of other kinds, and links to folders. Hidden files and
+    /// those that describe a folder (`README...`, `LICENSE...`) do not count.
+    pub fn passed_over(&self) -> &[PathBuf] {
+        &self.passed_over
     }
 
     /// The files, in reading order.
@@ -112,14 +131,18 @@ impl Corpus {
         &self,
         index: usize,
     ) -> impl Iterator<Item = Result<String, DataError>> + Send + use<> {
-        let file = &self.files[index];
-        let format = TextFormat::of(file).expect("files of other kinds are not taken in");
-        let (documents, error) = match Documents::open(file, format, &self.split, &self.text_field)
-        {
+        let (documents, error) = match self.open_file(index) {
             Ok(documents) => (Some(documents), None),
             Err(error) => (None, Some(Err(error))),
         };
         documents.into_iter().flatten().chain(error)
+    }
+
+    /// The documents of file `index`, with a count of lines that are left out.
+    pub(crate) fn open_file(&self, index: usize) -> Result<Documents, DataError> {
+        let file = &self.files[index];
+        let format = TextFormat::of(file).expect("files of other kinds are not taken in");
+        Documents::open(file, format, &self.split, &self.text_field, self.bad_lines)
     }
 
     /// The error for inputs without any text.
@@ -139,18 +162,46 @@ impl Corpus {
     }
 }
 
-fn find_files(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), DataError> {
+/// How names of files begin that describe a folder, in small letters.
+const DESCRIPTIONS: [&str; 3] = ["readme", "license", "licence"];
+
+/// Files that a warning names; the others are counted.
+const N_NAMED: usize = 5;
+
+fn warn_of_passed_over(files: &[PathBuf]) {
+    if files.is_empty() {
+        return;
+    }
+    let names = files.iter().take(N_NAMED);
+    let names: Vec<String> = names.map(|file| format!("`{}`", file.display())).collect();
+    tracing::warn!(
+        n_files = files.len(),
+        "in folders, only files whose names end in {} are read; passed over: {}{}",
+        TextFormat::ENDINGS,
+        names.join(", "),
+        if files.len() > N_NAMED { ", ..." } else { "" }
+    );
+}
+
+fn find_files(
+    folder: &Path,
+    found: &mut Vec<PathBuf>,
+    passed_over: &mut Vec<PathBuf>,
+) -> Result<(), DataError> {
     for entry in fs::read_dir(folder).map_err(DataError::io("read", folder))? {
         let entry = entry.map_err(DataError::io("read", folder))?;
         let path = entry.path();
         let kind = entry.file_type().map_err(DataError::io("read", &path))?;
-        if entry.file_name().to_string_lossy().starts_with('.') {
+        let name = entry.file_name().to_string_lossy().to_lowercase();
+        if name.starts_with('.') {
             continue;
         }
         if kind.is_dir() {
-            find_files(&path, found)?;
+            find_files(&path, found, passed_over)?;
         } else if TextFormat::of(&path).is_some() && path.is_file() {
             found.push(path);
+        } else if !DESCRIPTIONS.iter().any(|begin| name.starts_with(begin)) {
+            passed_over.push(path);
         }
     }
     Ok(())
@@ -170,6 +221,9 @@ mod tests {
             ("a.txt", "\u{feff}a"),
             ("b/deep/x.txt", "x"),
             ("b/skip.md", "no"),
+            ("README.md", "no"),
+            ("d.TXT", "d"),
+            ("e.JsonL", "{\"text\": \"e\"}"),
             ("b/empty.txt", " \n"),
             (".hidden.txt", "no"),
         ] {
@@ -178,8 +232,9 @@ mod tests {
         let inputs = [root.join("c.txt"), root.to_path_buf()];
         let corpus = Corpus::open(&inputs, DocumentSplit::File).unwrap();
         let documents: Vec<_> = corpus.documents().map(Result::unwrap).collect();
-        assert_eq!(documents, ["c", "a", "x"]);
-        assert_eq!(corpus.files().len(), 4);
+        assert_eq!(documents, ["c", "a", "x", "d", "e"]);
+        assert_eq!(corpus.files().len(), 6);
+        assert_eq!(corpus.passed_over(), [root.join("b/skip.md")]);
     }
 
     #[test]

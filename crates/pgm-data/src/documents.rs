@@ -1,9 +1,10 @@
 use std::path::Path;
 
+use crate::bad_lines::SkippedLines;
 use crate::json_lines::text_of_line;
 use crate::text_format::{TextFormat, TextKind};
 use crate::text_reader::TextReader;
-use crate::{DataError, DocumentSplit};
+use crate::{BadLines, DataError, DocumentSplit};
 
 /// The documents of one file, in order; memory holds one at a time.
 ///
@@ -11,6 +12,7 @@ use crate::{DataError, DocumentSplit};
 pub(crate) struct Documents {
     reader: TextReader,
     cut: Cut,
+    skipped: SkippedLines,
     is_done: bool,
 }
 
@@ -19,22 +21,32 @@ enum Cut {
     File,
     BlankLines { n_blank: usize, next_line: String },
     Separator(String),
-    JsonLines { field: String, n_lines: u64 },
+    JsonLines(JsonLines),
+}
+
+/// How lines of JSON are read, and how far.
+struct JsonLines {
+    field: String,
+    bad_lines: BadLines,
+    n_lines: u64,
 }
 
 impl Documents {
-    /// Opens a file; `split` cuts plain text, `text_field` names the text in each line of a `.jsonl` file.
+    /// Opens a file; `split` cuts plain text, `text_field` names the text in each line of a `.jsonl` file, and
+    /// `bad_lines` says what becomes of lines without one.
     pub(crate) fn open(
         path: &Path,
         format: TextFormat,
         split: &DocumentSplit,
         text_field: &str,
+        bad_lines: BadLines,
     ) -> Result<Self, DataError> {
         let cut = match (format.kind, split) {
-            (TextKind::JsonLines, _) => Cut::JsonLines {
+            (TextKind::JsonLines, _) => Cut::JsonLines(JsonLines {
                 field: text_field.to_owned(),
+                bad_lines,
                 n_lines: 0,
-            },
+            }),
             (TextKind::Plain, DocumentSplit::File) => Cut::File,
             (TextKind::Plain, DocumentSplit::BlankLines(n_blank)) => Cut::BlankLines {
                 n_blank: n_blank.get(),
@@ -45,10 +57,16 @@ impl Documents {
             }
         };
         Ok(Self {
-            reader: TextReader::open(path, format.compression)?,
+            reader: TextReader::open(path, format)?,
             cut,
+            skipped: SkippedLines::default(),
             is_done: false,
         })
+    }
+
+    /// The lines that were left out, when all has been read.
+    pub(crate) fn into_skipped(self) -> SkippedLines {
+        self.skipped
     }
 
     /// The next document, empty ones included.
@@ -66,22 +84,42 @@ impl Documents {
                     document.trim_matches(['\n', '\r']).to_owned()
                 }))
             }
-            Cut::JsonLines { field, n_lines } => {
-                let Some(line) = reader.read_until("\n")? else {
-                    return Ok(None);
-                };
-                *n_lines += 1;
-                if line.trim().is_empty() {
-                    return Ok(Some(String::new()));
+            Cut::JsonLines(lines) => match lines.read(reader) {
+                Err(error) if lines.is_skipped(&error) => {
+                    self.skipped.push(error);
+                    Ok(Some(String::new()))
                 }
-                let text = text_of_line(&line, field).map_err(|problem| DataError::JsonLine {
-                    path: reader.path().to_path_buf(),
-                    line: *n_lines,
-                    problem,
-                })?;
-                Ok(Some(text))
-            }
+                read => read,
+            },
         }
+    }
+}
+
+impl JsonLines {
+    /// The text of the next line.
+    fn read(&mut self, reader: &mut TextReader) -> Result<Option<String>, DataError> {
+        self.n_lines += 1;
+        let Some(line) = reader.read_until("\n")? else {
+            return Ok(None);
+        };
+        if line.trim().is_empty() {
+            return Ok(Some(String::new()));
+        }
+        let text = text_of_line(&line, &self.field);
+        text.map(Some).map_err(|problem| DataError::JsonLine {
+            path: reader.path().to_path_buf(),
+            line: self.n_lines,
+            problem,
+        })
+    }
+
+    /// Whether a line with this error is left out, and the next one read.
+    fn is_skipped(&self, error: &DataError) -> bool {
+        let is_of_line = matches!(
+            error,
+            DataError::JsonLine { .. } | DataError::InvalidUtf8 { .. }
+        );
+        is_of_line && self.bad_lines == BadLines::Skip
     }
 }
 
@@ -139,11 +177,16 @@ mod tests {
     use super::*;
     use std::num::NonZeroUsize;
 
-    fn read(name: &str, text: &str, split: DocumentSplit) -> Result<Vec<String>, DataError> {
+    fn open(name: &str, text: &[u8], split: &DocumentSplit, bad_lines: BadLines) -> Documents {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
-        Documents::open(&path, TextFormat::of(&path).unwrap(), &split, "text")?.collect()
+        let format = TextFormat::of(&path).unwrap();
+        Documents::open(&path, format, split, "text", bad_lines).unwrap()
+    }
+
+    fn read(name: &str, text: &str, split: DocumentSplit) -> Result<Vec<String>, DataError> {
+        open(name, text.as_bytes(), &split, BadLines::Refuse).collect()
     }
 
     fn blank_lines(n: usize) -> DocumentSplit {
@@ -202,5 +245,27 @@ mod tests {
         );
         let message = error.to_string();
         assert!(message.contains("a.jsonl"), "{message}");
+    }
+
+    #[test]
+    fn bad_lines_are_left_out_and_counted_where_that_is_asked_for() {
+        let text =
+            b"{\"text\": \"one\"}\n{\"text\": \n[1]\n\n{\"txt\": \"a\"}\n{\"text\": \"\xff\"}\n\
+            {\"text\": \"\\ud83d\"}\n{\"text\": \"two\", \"score\": NaN}\n";
+        let mut documents = open("a.jsonl", text, &DocumentSplit::File, BadLines::Skip);
+        let read: Vec<String> = documents.by_ref().map(Result::unwrap).collect();
+        assert_eq!(read, ["one", "two"]);
+        let skipped = documents.into_skipped();
+        assert_eq!(skipped.n_lines, 5);
+        let first: Vec<String> = skipped.first.iter().map(ToString::to_string).collect();
+        assert_eq!(first.len(), 3);
+        assert!(first[0].starts_with("line 2 of"), "{}", first[0]);
+        assert!(first[1].contains("is an array"), "{}", first[1]);
+        assert!(first[2].starts_with("line 5 of"), "{}", first[2]);
+        // The first one is an error otherwise, and nothing follows.
+        let mut documents = open("a.jsonl", text, &DocumentSplit::File, BadLines::Refuse);
+        assert!(documents.next().unwrap().is_ok());
+        assert!(documents.next().unwrap().is_err());
+        assert!(documents.next().is_none());
     }
 }

@@ -1,6 +1,8 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
+use crate::FileContent;
+
 /// Everything that can go wrong between a text file and a batch of tokens.
 ///
 /// Messages hold the reasons of other libraries, so that there is no chain of sources to print.
@@ -24,7 +26,7 @@ pub enum DataError {
         path: PathBuf,
     },
     /// A file that was named explicitly has an ending that no reader knows.
-    #[error("`{}` is not a kind of text file that can be read, wanted a name that ends in {wanted}; convert it first", path.display())]
+    #[error("`{}` is not a kind of text file that can be read, wanted a name that ends in {wanted}; convert it first, or let it end in `.jsonl` if each line of it is a JSON object", path.display())]
     UnsupportedFormat {
         /// The file.
         path: PathBuf,
@@ -38,6 +40,32 @@ pub enum DataError {
         path: PathBuf,
         /// Where the first invalid sequence starts, in bytes from the start of the file, decompressed.
         byte_offset: u64,
+    },
+    /// A file that holds something else than text.
+    #[error("`{}` is {content}", path.display())]
+    NoText {
+        /// The file.
+        path: PathBuf,
+        /// What it holds; says the way out.
+        content: FileContent,
+    },
+    /// A file that is not compressed as its name says.
+    #[error("`{}` does not begin as a {wanted} file, as its name says; take `.{ending}` off the name if it holds plain text, else copy or compress it again", path.display())]
+    NotCompressed {
+        /// The file.
+        path: PathBuf,
+        /// The compression.
+        wanted: &'static str,
+        /// The ending of the name.
+        ending: &'static str,
+    },
+    /// A compressed file that is whole, and of a form that is not read.
+    #[error("`{}` cannot be decompressed: {reason}", path.display())]
+    UnsupportedArchive {
+        /// The file.
+        path: PathBuf,
+        /// What it has, and the way out.
+        reason: String,
     },
     /// A compressed file that cannot be decompressed.
     #[error("`{}` is cut short or damaged: {reason}; copy or compress it again", path.display())]
@@ -278,6 +306,14 @@ impl DataError {
                 reason: source,
             },
         }
+    }
+
+    /// Names the setting that leaves bad lines out, where that is what is wrong and it can be chosen.
+    pub(crate) fn with_bad_lines_setting(mut self) -> Self {
+        if let Self::JsonLine { problem, .. } = &mut self {
+            problem.push_str("; `bad_lines = \"skip\"` leaves such lines out");
+        }
+        self
     }
 }
 

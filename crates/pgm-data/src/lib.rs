@@ -16,7 +16,7 @@
 //! ```
 //! use burn_dataset::Dataset;
 //! use pgm_data::{
-//!     DocumentSplit, Packing, PrepareConfig, ShuffledBatches, TokenBatch, ValidationSplit, prepare,
+//!     BadLines, DocumentSplit, Packing, PrepareConfig, ShuffledBatches, TokenBatch, ValidationSplit, prepare,
 //! };
 //!
 //! # let folder = tempfile::tempdir()?;
@@ -28,6 +28,7 @@
 //!     validation: ValidationSplit::Fraction(0.1),
 //!     split: DocumentSplit::File,
 //!     text_field: "text".to_owned(),
+//!     bad_lines: BadLines::Refuse,
 //!     output,
 //! };
 //! let data = prepare(&config, &mut |_progress| {})?;
@@ -42,11 +43,13 @@
 //!
 //! # Files
 //!
+//! Names may end in capitals.
+//!
 //! | file | content |
 //! | --- | --- |
 //! | `*.txt` (read) | UTF-8 text, with or without a byte order mark; see [`DocumentSplit`] |
-//! | `*.jsonl` (read) | one JSON object a line, each a document; its text is the field [`PrepareConfig::text_field`] |
-//! | `*.txt.gz`, `*.jsonl.gz`, `*.txt.zst`, `*.jsonl.zst` (read) | the same, compressed; members and frames are joined |
+//! | `*.jsonl` (read) | one JSON object a line, each a document, as the standard or as Python has it; its text is the field [`PrepareConfig::text_field`] |
+//! | `*.txt.gz`, `*.jsonl.gz`, `*.txt.zst`, `*.jsonl.zst` (read) | the same, compressed; members and frames are joined, windows of `zstd --long` read |
 //! | `tokenizer.json` (read, written) | the format of Hugging Face's `tokenizers` |
 //! | `train.tok`, `validation.tok` (read, written) | [`TokenShard`]: a header of 128 bytes (`PGMSHARD`, format version, bytes a token, vocabulary size, tokens, documents, the tokenizer's fingerprint, SHA-256), the tokens with 2 bytes each (4 above 65536 ids), the end of each document with 8 bytes; all little-endian |
 //! | `manifest.json` (read, written) | [`Manifest`]: sources with sizes and hashes, settings, counts; its presence says that a folder is complete |
@@ -56,6 +59,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod atomic_file;
+mod bad_lines;
 mod batch_prefetcher;
 mod bpe_tables;
 mod bpe_training;
@@ -66,7 +70,9 @@ mod detokenizer;
 mod document_split;
 mod documents;
 mod error;
+mod file_content;
 mod gpt2_bpe;
+mod gzip_reader;
 mod json_lines;
 mod manifest;
 mod packed_dataset;
@@ -75,10 +81,12 @@ mod padded_dataset;
 mod prepare;
 mod prepare_lock;
 mod prepared_data;
+mod python_json;
 mod shard_header;
 mod shard_writer;
 mod shuffled_batches;
 mod special_tokens;
+mod text_file;
 mod text_format;
 mod text_pieces;
 mod text_reader;
@@ -92,6 +100,7 @@ mod word_cache;
 mod zstd_reader;
 
 pub use atomic_file::write_file;
+pub use bad_lines::BadLines;
 pub use batch_prefetcher::BatchPrefetcher;
 pub use bpe_tables::{BpeTables, WordSplit};
 pub use checksum::sha256_of_file;
@@ -99,14 +108,17 @@ pub use corpus::Corpus;
 pub use detokenizer::Detokenizer;
 pub use document_split::DocumentSplit;
 pub use error::DataError;
+pub use file_content::FileContent;
 pub use manifest::{Manifest, ShardRecord, SourceRecord};
 pub use packed_dataset::{PackedDataset, TokenSequence};
 pub use packing::{Packing, PackingConfig, TokenDataset};
 pub use padded_dataset::PaddedDataset;
 pub use prepare::{PrepareConfig, PrepareProgress, prepare};
 pub use prepared_data::PreparedData;
+pub use python_json::{PythonJson, from_python_json};
 pub use shard_writer::ShardWriter;
 pub use shuffled_batches::ShuffledBatches;
+pub use text_file::{read_json_text, read_text};
 pub use token_batch::TokenBatch;
 pub use token_shard::TokenShard;
 pub use tokenizer::Tokenizer;

@@ -1,9 +1,10 @@
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::atomic_file::AtomicFile;
-use crate::{DataError, DocumentSplit, TokenizerSpec, ValidationSplit};
+use crate::{BadLines, DataError, DocumentSplit, TokenizerSpec, ValidationSplit, read_json_text};
 
 /// What a folder of prepared data was made from and what it holds; `manifest.json`.
 ///
@@ -26,6 +27,9 @@ pub struct Manifest {
     /// The field of `.jsonl` lines that held the text, where there were such files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text_field: Option<String>,
+    /// What became of `.jsonl` lines that are no documents.
+    #[serde(default, skip_serializing_if = "BadLines::is_default")]
+    pub bad_lines: BadLines,
     /// What was kept out of training.
     pub validation: ValidationSplit,
     /// The files read, in order.
@@ -48,6 +52,13 @@ pub struct SourceRecord {
     pub sha256: String,
     /// Documents in it.
     pub n_documents: usize,
+    /// Lines in it that are no documents and were left out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub n_skipped_lines: usize,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// The counts of one shard.
@@ -74,19 +85,21 @@ impl Manifest {
     /// When there is none, or it is not one of this version.
     pub fn read(folder: &Path) -> Result<Self, DataError> {
         let path = folder.join(Self::FILE_NAME);
-        let bytes = std::fs::read(&path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
-                DataError::NotPrepared {
-                    folder: folder.to_path_buf(),
-                }
+        let not_prepared = || DataError::NotPrepared {
+            folder: folder.to_path_buf(),
+        };
+        let text = read_json_text(&path).map_err(|error| match error {
+            DataError::MissingPath { .. } => not_prepared(),
+            DataError::Io { reason, .. } if reason.kind() == ErrorKind::NotADirectory => {
+                not_prepared()
             }
-            _ => DataError::io("read", &path)(error),
+            other => other,
         })?;
         let failed = |source| DataError::Manifest {
             path: path.clone(),
             reason: source,
         };
-        let manifest: Self = serde_json::from_slice(&bytes).map_err(failed)?;
+        let manifest: Self = serde_json::from_str(&text).map_err(failed)?;
         if manifest.format_version == Self::VERSION {
             Ok(manifest)
         } else {
@@ -123,6 +136,7 @@ mod tests {
             vocab_size: 50257,
             split: DocumentSplit::Separator("%".to_owned()),
             text_field: None,
+            bad_lines: BadLines::Refuse,
             validation: ValidationSplit::Fraction(0.1),
             sources: Vec::new(),
             train: ShardRecord::default(),

@@ -8,7 +8,7 @@ use crate::checksum::{sha256_hex, sha256_of_file};
 use crate::prepare_lock::PrepareLock;
 use crate::training_text::TrainingText;
 use crate::{
-    Corpus, DataError, DocumentSplit, Manifest, PreparedData, SourceRecord, Tokenizer,
+    BadLines, Corpus, DataError, DocumentSplit, Manifest, PreparedData, SourceRecord, Tokenizer,
     TokenizerSpec, ValidationSplit,
 };
 
@@ -28,6 +28,9 @@ pub struct PrepareConfig {
     /// The field of `.jsonl` lines that holds the text; [`Corpus::TEXT_FIELD`] unless said otherwise.
     #[serde(default = "default_text_field")]
     pub text_field: String,
+    /// What becomes of `.jsonl` lines that are no documents; the first is an error unless said otherwise.
+    #[serde(default)]
+    pub bad_lines: BadLines,
     /// The folder for `train.tok`, `validation.tok`, `tokenizer.json` and `manifest.json`; made if missing.
     pub output: PathBuf,
 }
@@ -88,7 +91,8 @@ pub fn prepare(
     config.tokenizer.validate()?;
     config.validation.validate()?;
     let corpus = Corpus::open(&config.inputs, config.split.clone())?
-        .with_text_field(config.text_field.clone());
+        .with_text_field(config.text_field.clone())
+        .with_bad_lines(config.bad_lines);
     let mut sources = scan(&corpus, progress)?;
     let tokenizer = TokenizerSource::new(&config.tokenizer)?;
     let content_key = content_key(config, &corpus, &sources, &tokenizer);
@@ -122,6 +126,7 @@ pub fn prepare(
         vocab_size: tokenizer.vocab_size(),
         split: config.split.clone(),
         text_field: (!corpus.json_lines().is_empty()).then(|| config.text_field.clone()),
+        bad_lines: config.bad_lines,
         validation: config.validation,
         sources,
         train,
@@ -162,6 +167,7 @@ fn scan(
             n_bytes,
             sha256,
             n_documents: 0,
+            n_skipped_lines: 0,
         });
         progress(PrepareProgress::Scanned {
             n_files: sources.len(),
@@ -194,12 +200,15 @@ fn content_key(
         &config.split,
         contents,
     );
-    // The same bytes are other documents as `.jsonl`; without such files the key stays what it was before them.
+    // The same bytes are other documents as `.jsonl`; without such files the key stays what it was before them. So it
+    // does without lines to skip: where there is one, data of the other setting were never finished.
     let json_lines = corpus.json_lines();
     let json = if json_lines.is_empty() {
         serde_json::to_vec(&parts)
-    } else {
+    } else if config.bad_lines.is_default() {
         serde_json::to_vec(&(parts, corpus.text_field(), json_lines))
+    } else {
+        serde_json::to_vec(&(parts, corpus.text_field(), json_lines, config.bad_lines))
     }
     .expect("plain numbers and texts have a JSON form");
     sha256_hex(&json)

@@ -26,13 +26,13 @@ pub(crate) enum Compression {
 }
 
 impl TextFormat {
-    /// The endings that are read, for error messages.
+    /// The endings that are read, in capitals or not, for error messages.
     pub(crate) const ENDINGS: &str =
         "`.txt` or `.jsonl`, or one of them with `.gz` or `.zst` behind";
 
     /// The format of `path`, or nothing where its ending is none of [`Self::ENDINGS`].
     pub(crate) fn of(path: &Path) -> Option<Self> {
-        let name = path.file_name()?.to_str()?;
+        let name = path.file_name()?.to_str()?.to_ascii_lowercase();
         let (stem, ending) = name.rsplit_once('.')?;
         let (ending, compression) = match ending {
             "gz" => (stem.rsplit_once('.')?.1, Some(Compression::Gzip)),
@@ -63,6 +63,9 @@ mod tests {
         assert_eq!(of("b.txt.gz"), Some((TextKind::Plain, gzip)));
         let zstd = Some(Compression::Zstd);
         assert_eq!(of("b.jsonl.zst"), Some((TextKind::JsonLines, zstd)));
+        assert_eq!(of("B.TXT"), Some((TextKind::Plain, None)));
+        assert_eq!(of("b.jsonl.GZ"), Some((TextKind::JsonLines, gzip)));
+        assert_eq!(of("b.Txt.Zst"), Some((TextKind::Plain, zstd)));
         for other in [
             "txt",
             "a.csv",

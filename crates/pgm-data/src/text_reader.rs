@@ -3,11 +3,11 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use flate2::bufread::MultiGzDecoder;
-
-use crate::DataError;
-use crate::text_format::Compression;
+use crate::gzip_reader::GzipReader;
+use crate::text_file::BYTE_ORDER_MARK;
+use crate::text_format::{Compression, TextFormat, TextKind};
 use crate::zstd_reader::ZstdReader;
+use crate::{DataError, FileContent};
 
 /// Bytes that are read from a file at a time.
 const BUFFER_BYTES: usize = 1 << 16;
@@ -21,26 +21,56 @@ pub(crate) struct TextReader {
 }
 
 impl TextReader {
-    /// Opens the file `path`.
+    /// Opens the file `path`, and looks at its first bytes.
     ///
     /// # Errors
-    /// When the file cannot be opened.
-    pub(crate) fn open(path: &Path, compression: Option<Compression>) -> Result<Self, DataError> {
+    /// When the file cannot be opened, is compressed in another way than `format` has it, or holds no text.
+    pub(crate) fn open(path: &Path, format: TextFormat) -> Result<Self, DataError> {
         let file = File::open(path).map_err(DataError::io("read", path))?;
-        let file = BufReader::with_capacity(BUFFER_BYTES, file);
+        let mut file = BufReader::with_capacity(BUFFER_BYTES, file);
+        if let Some(compression) = format.compression {
+            check_compression(&mut file, compression, path)?;
+        }
         fn buffered(source: impl Read + Send + 'static) -> Box<dyn BufRead + Send> {
             Box::new(BufReader::with_capacity(BUFFER_BYTES, source))
         }
-        Ok(Self {
-            source: match compression {
+        let mut reader = Self {
+            source: match format.compression {
                 None => Box::new(file),
-                Some(Compression::Gzip) => buffered(MultiGzDecoder::new(file)),
+                Some(Compression::Gzip) => buffered(GzipReader::new(file)),
                 Some(Compression::Zstd) => buffered(ZstdReader::new(file)),
             },
             path: path.to_path_buf(),
-            is_compressed: compression.is_some(),
+            is_compressed: format.compression.is_some(),
             n_bytes: 0,
-        })
+        };
+        reader.check_content(format.kind)?;
+        Ok(reader)
+    }
+
+    /// Refuses what is no text. A page of a text file may be meant, and is only warned of.
+    fn check_content(&mut self, kind: TextKind) -> Result<(), DataError> {
+        let beginning = match beginning(&mut self.source) {
+            Ok(bytes) => bytes,
+            Err(error) => return Err(self.failed(error)),
+        };
+        let found = match kind {
+            TextKind::Plain => FileContent::of(beginning),
+            TextKind::JsonLines => FileContent::of_json(beginning),
+        };
+        if let Some(content) = found {
+            return Err(DataError::NoText {
+                path: self.path.clone(),
+                content,
+            });
+        }
+        if FileContent::is_web_page(beginning) {
+            tracing::warn!(
+                path = %self.path.display(),
+                "a text file begins as a web page and is read as it is; is it the page of an error or around a file?"
+            );
+        }
+        Ok(())
     }
 
     /// The file.
@@ -92,23 +122,73 @@ impl TextReader {
             path: self.path.clone(),
             byte_offset: start + error.utf8_error().valid_up_to() as u64,
         })?;
-        if start == 0 && text.starts_with('\u{feff}') {
-            text.drain(..'\u{feff}'.len_utf8());
+        if start == 0 {
+            let n_mark_bytes = text.len() - text.trim_start_matches(BYTE_ORDER_MARK).len();
+            text.drain(..n_mark_bytes);
         }
         Ok(Some(text))
     }
 
     fn failed(&self, error: io::Error) -> DataError {
         // Errors of decoders carry no number of the operating system.
-        if self.is_compressed && error.raw_os_error().is_none() {
-            DataError::DamagedArchive {
-                path: self.path.clone(),
-                reason: reason(&error),
-            }
-        } else {
-            DataError::io("read", &self.path)(error)
+        if !self.is_compressed || error.raw_os_error().is_some() {
+            return DataError::io("read", &self.path)(error);
+        }
+        let path = self.path.clone();
+        let reason = reason(&error);
+        match error.kind() {
+            io::ErrorKind::Unsupported => DataError::UnsupportedArchive { path, reason },
+            _ => DataError::DamagedArchive { path, reason },
         }
     }
+}
+
+/// The first bytes, which stay to be read.
+fn beginning(source: &mut impl BufRead) -> io::Result<&[u8]> {
+    loop {
+        match source.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+            Ok(_) => break,
+        }
+    }
+    // What is there is handed out again.
+    source.fill_buf()
+}
+
+/// Refuses a file that does not begin as its compression does; the decoder says what is wrong with shorter ones.
+fn check_compression(
+    file: &mut impl BufRead,
+    compression: Compression,
+    path: &Path,
+) -> Result<(), DataError> {
+    let beginning = beginning(file).map_err(DataError::io("read", path))?;
+    let content = FileContent::of_json(beginning);
+    let (wanted, ending, is_right) = match compression {
+        Compression::Gzip => ("gzip", "gz", content == Some(FileContent::Gzip)),
+        Compression::Zstd => (
+            "zstd",
+            "zst",
+            content == Some(FileContent::Zstd) || is_skippable_frame(beginning),
+        ),
+    };
+    if is_right || beginning.len() < 4 {
+        return Ok(());
+    }
+    let path = path.to_path_buf();
+    Err(match content {
+        Some(content) => DataError::NoText { path, content },
+        None => DataError::NotCompressed {
+            path,
+            wanted,
+            ending,
+        },
+    })
+}
+
+/// Whether bytes begin as a frame of zstd that holds no data, which may come first.
+fn is_skippable_frame(beginning: &[u8]) -> bool {
+    matches!(beginning, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
 }
 
 /// What a decoder says, in words where the file ends too early.
@@ -141,10 +221,11 @@ mod tests {
     }
 
     fn read(bytes: &[u8], compression: Option<Compression>) -> Result<Vec<String>, DataError> {
+        let kind = TextKind::Plain;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.txt");
         std::fs::write(&path, bytes).unwrap();
-        let mut reader = TextReader::open(&path, compression)?;
+        let mut reader = TextReader::open(&path, TextFormat { kind, compression })?;
         let mut pieces = Vec::new();
         while let Some(piece) = reader.read_until("--")? {
             pieces.push(piece);
@@ -157,6 +238,35 @@ mod tests {
         let pieces = read("\u{feff}a-b---c--ü".as_bytes(), None).unwrap();
         assert_eq!(pieces, ["a-b--", "-c--", "ü"]);
         assert!(read(b"", None).unwrap().is_empty());
+        let twice = read("\u{feff}\u{feff}a".as_bytes(), None).unwrap();
+        assert_eq!(twice, ["a"]);
+    }
+
+    #[test]
+    fn files_that_are_not_what_their_names_say_are_named() {
+        let (gzip_ending, zstd_ending) = (Some(Compression::Gzip), Some(Compression::Zstd));
+        let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n";
+        let packed_twice = gzip(&gzip(b"whale"));
+        let cases: [(&[u8], Option<Compression>, &str); 8] = [
+            (pointer, None, "is a Git LFS pointer"),
+            (pointer, gzip_ending, "is a Git LFS pointer"),
+            (&gzip(b"whale"), None, "is compressed with gzip"),
+            (&gzip(b"whale"), zstd_ending, "is compressed with gzip"),
+            (&packed_twice, gzip_ending, "is compressed with gzip"),
+            (b"\xff\xfew\0", None, "is UTF-16, wanted UTF-8"),
+            (b"whale", gzip_ending, "does not begin as a gzip file"),
+            (b"whale", zstd_ending, "take `.zst` off the name"),
+        ];
+        for (bytes, compression, wanted) in cases {
+            let error = read(bytes, compression).unwrap_err().to_string();
+            assert!(error.contains(wanted), "{error}");
+            assert!(
+                error.starts_with('`') && error.contains("a.txt`"),
+                "{error}"
+            );
+        }
+        // Pages are text where text is wanted.
+        assert_eq!(read(b"<html>", None).unwrap(), ["<html>"]);
     }
 
     #[test]
@@ -188,6 +298,8 @@ mod tests {
             let error = read(&file[..n_bytes]).unwrap_err();
             assert!(matches!(error, DataError::DamagedArchive { .. }), "{error}");
         }
+        let padded = [&file[..], &[0; 1000]].concat();
+        assert_eq!(read(&padded).unwrap(), ["one--", "two"]);
         for index in 0..file.len() {
             let mut changed = file.clone();
             changed[index] ^= 1;

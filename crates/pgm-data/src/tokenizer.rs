@@ -12,7 +12,7 @@ use crate::gpt2_bpe::gpt2_bpe;
 use crate::special_tokens::SpecialTokens;
 use crate::text_pieces::text_pieces;
 use crate::word_cache::WordCaches;
-use crate::{DataError, TokenizerSpec};
+use crate::{DataError, TokenizerSpec, read_json_text};
 
 /// Bytes of text that are encoded at a time, where a text may be cut.
 const PIECE_BYTES: usize = 1 << 16;
@@ -81,14 +81,14 @@ impl Tokenizer {
     /// (`[CLS]` and `[SEP]`, `<s>` and `</s>`, or `<|endoftext|>`).
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, DataError> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(DataError::io("read", path))?;
+        let text = read_json_text(path)?;
         let name = path.display().to_string();
         let failed = |source| DataError::Tokenizer {
             name: name.clone(),
             action: "be read",
             reason: source,
         };
-        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(failed)?;
+        let mut inner = tokenizers::Tokenizer::from_bytes(text).map_err(failed)?;
         inner.with_padding(None);
         inner.with_truncation(None).map_err(failed)?;
         Self::new(inner, name)

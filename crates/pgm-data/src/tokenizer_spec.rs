@@ -75,7 +75,7 @@ impl FromStr for TokenizerSpec {
     fn from_str(text: &str) -> Result<Self, DataError> {
         let spec = if text == "gpt2" {
             Self::Gpt2
-        } else if text.ends_with(".json") {
+        } else if text.to_ascii_lowercase().ends_with(".json") {
             Self::File(PathBuf::from(text))
         } else {
             text.strip_prefix("bpe-")
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn specs_survive_toml() {
-        for text in ["gpt2", "bpe-1024", "some/tokenizer.json"] {
+        for text in ["gpt2", "bpe-1024", "some/tokenizer.json", "T.JSON"] {
             let toml = format!("tokenizer = \"{text}\"\n");
             let config: Config = toml::from_str(&toml).unwrap();
             assert_eq!(config.tokenizer.to_string(), text);

@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use crate::bad_lines::SkippedLines;
 use crate::{
     Corpus, DataError, PrepareConfig, PrepareProgress, PreparedData, ShardRecord, ShardWriter,
     SourceRecord, Tokenizer, ValidationSplit,
@@ -28,16 +29,25 @@ impl<'a> TrainingText<'a> {
         sources: &mut [SourceRecord],
     ) -> Result<Self, DataError> {
         let mut n_bytes = 0;
+        let mut skipped = SkippedLines::default();
         for (index, source) in sources.iter_mut().enumerate() {
-            for document in corpus.documents_of(index) {
+            let mut documents = corpus.open_file(index)?;
+            for document in documents.by_ref() {
+                let document = document.map_err(DataError::with_bad_lines_setting)?;
                 source.n_documents += 1;
-                n_bytes += document?.len() as u64;
+                n_bytes += document.len() as u64;
             }
+            let skipped_here = documents.into_skipped();
+            source.n_skipped_lines = skipped_here.n_lines;
+            skipped.append(skipped_here);
         }
         let n_documents = sources.iter().map(|source| source.n_documents).sum();
         if n_documents == 0 {
-            return Err(Corpus::empty(&config.inputs));
+            // Where each line was left out, the first one says why.
+            let bad_line = skipped.first.into_iter().next();
+            return Err(bad_line.unwrap_or_else(|| Corpus::empty(&config.inputs)));
         }
+        skipped.warn();
         if let ValidationSplit::Documents(n_kept) = config.validation
             && n_kept >= n_documents
         {

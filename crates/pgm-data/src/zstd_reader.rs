@@ -6,9 +6,12 @@ use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 /// Bytes that are decompressed at a time, on top of the frame's window.
 const STEP_BYTES: usize = 1 << 16;
 
+/// The largest window that is read, in bytes: that of `zstd --long=31`, which is the longest.
+const MAX_WINDOW_BYTES: u64 = 1 << 31;
+
 /// The decompressed bytes of a `.zst` file: all of its frames, checksums compared.
 ///
-/// Memory holds the window of a frame; windows above 128 MiB are refused (`zstd` makes them with `--long` only).
+/// Memory holds the window of a frame: 8 MiB as `zstd` is mostly called, up to 2 GiB with `--long=31`.
 pub(crate) struct ZstdReader<R> {
     source: R,
     decoder: FrameDecoder,
@@ -24,9 +27,11 @@ enum State {
 
 impl<R: BufRead> ZstdReader<R> {
     pub(crate) fn new(source: R) -> Self {
+        let mut decoder = FrameDecoder::new();
+        decoder.set_max_window_size(MAX_WINDOW_BYTES);
         Self {
             source,
-            decoder: FrameDecoder::new(),
+            decoder,
             state: State::AtStart,
         }
     }
@@ -45,6 +50,16 @@ impl<R: BufRead> ZstdReader<R> {
                 }
                 self.state = State::BetweenFrames;
             }
+            Err(FrameDecoderError::WindowSizeTooBig { requested, max }) => {
+                return Err(unsupported(format!(
+                    "it wants a window of {requested} bytes, at most {max} are read; decompress it first"
+                )));
+            }
+            Err(FrameDecoderError::DictNotProvided { dict_id }) => {
+                return Err(unsupported(format!(
+                    "it was compressed with dictionary {dict_id}; decompress it first, with `zstd -d -D DICTIONARY`"
+                )));
+            }
             Err(error) => return Err(io::Error::other(error)),
         }
         Ok(())
@@ -62,6 +77,11 @@ impl<R: BufRead> ZstdReader<R> {
         self.state = State::BetweenFrames;
         Ok(())
     }
+}
+
+/// The error for a file that is whole.
+fn unsupported(reason: String) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, reason)
 }
 
 impl<R: BufRead> Read for ZstdReader<R> {
@@ -122,6 +142,31 @@ mod tests {
             [b"one ".as_slice(), &long].concat()
         );
         assert_eq!(decompress(&compress(b"")).unwrap(), b"");
+    }
+
+    /// A frame of one raw block, with a window of `1 << exponent` bytes.
+    fn frame(exponent: u8, text: &[u8]) -> Vec<u8> {
+        let window = (exponent - 10) << 3;
+        let block = u32::try_from(text.len() << 3).unwrap() | 1;
+        [
+            &[0x28, 0xb5, 0x2f, 0xfd, 0, window],
+            &block.to_le_bytes()[..3],
+            text,
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn long_windows_are_read_up_to_the_longest_of_zstd() {
+        for exponent in [17, 27, 28, 31] {
+            assert_eq!(decompress(&frame(exponent, b"whale")).unwrap(), b"whale");
+        }
+        let error = decompress(&frame(32, b"whale")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        assert_eq!(
+            error.to_string(),
+            "it wants a window of 4294967296 bytes, at most 2147483648 are read; decompress it first"
+        );
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pgm_data::{
-    Corpus, DataError, DocumentSplit, Manifest, Packing, PrepareConfig, PreparedData, Tokenizer,
-    TokenizerSpec, ValidationSplit, prepare,
+    BadLines, Corpus, DataError, DocumentSplit, Manifest, Packing, PrepareConfig, PreparedData,
+    Tokenizer, TokenizerSpec, ValidationSplit, prepare,
 };
 
 const FILES: [&str; 4] = [
@@ -29,6 +29,7 @@ fn config(root: &Path) -> PrepareConfig {
         validation: ValidationSplit::Fraction(0.1),
         split: DocumentSplit::File,
         text_field: Corpus::TEXT_FIELD.to_owned(),
+        bad_lines: BadLines::Refuse,
         output: root.join("prepared"),
     }
 }

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pgm_data::{
-    DataError, DocumentSplit, Manifest, PrepareConfig, PrepareProgress, PreparedData, TokenShard,
-    Tokenizer, TokenizerSpec, ValidationSplit, prepare,
+    BadLines, DataError, DocumentSplit, Manifest, PrepareConfig, PrepareProgress, PreparedData,
+    TokenShard, Tokenizer, TokenizerSpec, ValidationSplit, prepare,
 };
 
 /// A text of 40 paragraphs that differ from each other.
@@ -29,6 +29,7 @@ fn config(root: &Path) -> PrepareConfig {
         validation: ValidationSplit::Fraction(0.1),
         split: DocumentSplit::File,
         text_field: "text".to_owned(),
+        bad_lines: BadLines::Refuse,
         output: root.join("prepared"),
     }
 }

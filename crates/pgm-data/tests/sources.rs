@@ -7,8 +7,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use pgm_data::{
-    Corpus, DataError, DocumentSplit, PrepareConfig, PrepareProgress, PreparedData, TokenizerSpec,
-    ValidationSplit, prepare,
+    BadLines, Corpus, DataError, DocumentSplit, PrepareConfig, PrepareProgress, PreparedData,
+    TokenizerSpec, ValidationSplit, prepare,
 };
 
 const DOCUMENTS: [&str; 4] = [
@@ -46,6 +46,7 @@ fn config(root: &Path, name: &str, bytes: &[u8]) -> PrepareConfig {
         validation: ValidationSplit::Documents(1),
         split: DocumentSplit::BlankLines(1.try_into().unwrap()),
         text_field: Corpus::TEXT_FIELD.to_owned(),
+        bad_lines: BadLines::Refuse,
         output: root.join("prepared"),
     }
 }
@@ -64,12 +65,17 @@ fn the_same_documents_give_the_same_shards_in_every_form() {
     let (json, plain) = (json_lines("text"), plain());
     let two_members = [gzip(&plain[..20]), gzip(&plain[20..])].concat();
     let two_frames = [zstd(&json[..20]), zstd(&json[20..])].concat();
-    let forms: [(&str, Vec<u8>); 7] = [
+    let padded = [gzip(&plain), vec![0; 100_000]].concat();
+    let marked = ["\u{feff}".as_bytes(), &json].concat();
+    let forms: [(&str, Vec<u8>); 10] = [
         ("a.txt", plain.clone()),
         ("a.jsonl", json.clone()),
         ("a.txt.gz", gzip(&plain)),
         ("b.txt.gz", two_members),
+        ("c.txt.gz", padded),
         ("a.jsonl.gz", gzip(&json)),
+        ("B.JSONL", marked),
+        ("b.jsonl.GZ", gzip(&json)),
         ("a.txt.zst", zstd(&plain)),
         ("a.jsonl.zst", two_frames),
     ];
@@ -82,7 +88,7 @@ fn the_same_documents_give_the_same_shards_in_every_form() {
         assert_eq!(manifest.sources[0].n_documents, 4, "{name}");
         assert_eq!(
             manifest.text_field.as_deref(),
-            name.contains("jsonl").then_some("text")
+            name.to_lowercase().contains("jsonl").then_some("text")
         );
         assert!(run(&config).unwrap().1, "{name}");
         let read = |file: &str| fs::read(config.output.join(file)).unwrap();
@@ -133,21 +139,33 @@ fn damaged_archives_and_bad_lines_are_named_and_nothing_is_made() {
     let bad_line = [json_lines("text"), b"{\"text\": 5}\n".to_vec()].concat();
     let bad_text = [plain(), b"\xc3(".to_vec()].concat();
     let position = format!("byte {} of its text", plain().len());
-    let cases: [(&str, Vec<u8>, &str); 7] = [
+    let lfs = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n".to_vec();
+    let cases: [(&str, Vec<u8>, &str); 10] = [
         (
             "a.txt.gz",
             gz[..gz.len() - 4].to_vec(),
             "cut short or damaged: it ends too early;",
         ),
         ("b.txt.gz", flipped, "cut short or damaged"),
-        ("c.txt.gz", plain(), "cut short or damaged"),
+        ("c.txt.gz", plain(), "take `.gz` off the name"),
+        (
+            "d.txt.gz",
+            [gz.clone(), b"the end".to_vec()].concat(),
+            "bytes that are no gzip stand behind its last member",
+        ),
+        ("d.txt", lfs, "is a Git LFS pointer"),
+        ("b.jsonl", b"<!DOCTYPE html>\n".to_vec(), "is a web page"),
         (
             "a.txt.zst",
             zst[..zst.len() - 5].to_vec(),
             "cut short or damaged: it ends too early;",
         ),
         ("b.txt.zst", Vec::new(), "cut short or damaged"),
-        ("a.jsonl", bad_line, "line 5 of"),
+        (
+            "a.jsonl",
+            bad_line,
+            "wanted a string; `bad_lines = \"skip\"` leaves such lines out",
+        ),
         ("c.txt.zst", zstd(&bad_text), &position),
     ];
     for (name, bytes, wanted) in cases {
@@ -172,6 +190,7 @@ fn folders_give_all_forms_and_other_endings_are_refused_by_name() {
         fs::write(root.path().join(name), bytes).unwrap();
     }
     fs::write(root.path().join("e.csv"), "no").unwrap();
+    fs::write(root.path().join("README.md"), "no").unwrap();
     let open = |input: PathBuf| Corpus::open(&[input], DocumentSplit::File);
     let corpus = open(root.path().to_path_buf()).unwrap();
     let files: Vec<_> = corpus
@@ -180,12 +199,45 @@ fn folders_give_all_forms_and_other_endings_are_refused_by_name() {
         .map(|file| file.file_name().unwrap())
         .collect();
     assert_eq!(files, names);
+    assert_eq!(corpus.passed_over(), [root.path().join("e.csv")]);
     let documents: Vec<String> = corpus.documents().map(Result::unwrap).collect();
     assert_eq!(documents.len(), 1 + 4 + 1 + 4);
     assert_eq!(documents[1], DOCUMENTS[0]);
     let error = open(root.path().join("e.csv")).unwrap_err().to_string();
     assert!(
         error.contains("e.csv") && error.contains("`.jsonl`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn bad_lines_are_skipped_and_counted_where_that_is_asked_for() {
+    let root = tempfile::tempdir().unwrap();
+    let bad = b"{\"text\": \"cut \\ud83d\"}\n{\"text\": \n{\"title\": \"\\ud83d\", \"text\": \"fine\", \"score\": NaN}\n";
+    let json = [json_lines("text"), bad.to_vec()].concat();
+    let mut config = config(root.path(), "a.jsonl", &json);
+    let error = run(&config).unwrap_err().to_string();
+    assert!(
+        error.contains("line 5 of") && error.contains("half of a surrogate pair"),
+        "{error}"
+    );
+    config.bad_lines = BadLines::Skip;
+    let (data, _) = run(&config).unwrap();
+    let manifest = data.manifest();
+    let source = &manifest.sources[0];
+    assert_eq!((source.n_documents, source.n_skipped_lines), (5, 2));
+    assert_eq!(manifest.bad_lines, BadLines::Skip);
+    assert!(run(&config).unwrap().1);
+    // Other settings are other data, and the refusal is not forgotten.
+    config.bad_lines = BadLines::Refuse;
+    assert!(run(&config).is_err());
+
+    // Where no line is left, the first one says why.
+    config.bad_lines = BadLines::Skip;
+    config.text_field = "body".to_owned();
+    let error = run(&config).unwrap_err().to_string();
+    assert!(
+        error.starts_with("line 1 of") && error.contains("has no field `body`"),
         "{error}"
     );
 }

@@ -7,7 +7,9 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
-use pgm_data::{Corpus, DocumentSplit, PrepareConfig, TokenizerSpec, ValidationSplit, prepare};
+use pgm_data::{
+    BadLines, Corpus, DocumentSplit, PrepareConfig, TokenizerSpec, ValidationSplit, prepare,
+};
 
 /// The most memory that this process has had, in bytes.
 fn peak_memory() -> usize {
@@ -40,6 +42,7 @@ fn a_corpus_takes_less_memory_than_its_text() {
         validation: ValidationSplit::Documents(1),
         split: DocumentSplit::File,
         text_field: Corpus::TEXT_FIELD.to_owned(),
+        bad_lines: BadLines::Refuse,
         output: root.path().join("few"),
     };
     // A first run of some batches takes what does not grow: tables, buffers, threads.

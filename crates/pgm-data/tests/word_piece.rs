@@ -6,8 +6,8 @@ use std::fs;
 
 use burn_dataset::Dataset;
 use pgm_data::{
-    Corpus, DocumentSplit, Packing, PrepareConfig, Tokenizer, TokenizerSpec, ValidationSplit,
-    prepare,
+    BadLines, Corpus, DocumentSplit, Packing, PrepareConfig, Tokenizer, TokenizerSpec,
+    ValidationSplit, prepare,
 };
 use serde_json::{Value, json};
 
@@ -83,6 +83,7 @@ fn documents_become_rows_of_cls_text_sep_and_padding() {
         validation: ValidationSplit::Documents(1),
         split: DocumentSplit::File,
         text_field: Corpus::TEXT_FIELD.to_owned(),
+        bad_lines: BadLines::Refuse,
         output: root.path().join("prepared"),
     };
     let data = prepare(&config, &mut |_| {}).unwrap();

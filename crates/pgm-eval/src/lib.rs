@@ -43,8 +43,8 @@ pub use error::EvalError;
 pub use evaluation_times::EvaluationTimes;
 pub use generative::{
     DrawnSample, Estimate, GenerativePerplexity, GenerativeReport, HeldOutSamples, JudgedSample,
-    JudgingProgress, ModelSamples, NumberedResult, PlotCurve, PlotPoint, ResultsFile, SampleSource,
-    TextSamples, TextStatistics, TokenCost, draw_plots,
+    JudgingProgress, ModelSamples, NumberedResult, PlotCurve, PlotPoint, ResultsFile,
+    SAMPLE_SEPARATOR, SampleSource, TextSamples, TextStatistics, TokenCost, draw_plots,
 };
 pub use generator::{Generated, Generator};
 pub use judge::{Judge, JudgeError, JudgedRow};

@@ -211,7 +211,7 @@ impl Checkpoint {
         if !path.is_file() {
             return Ok(None);
         }
-        let text = fs::read_to_string(&path).map_err(TrainError::file("read", &path))?;
+        let text = pgm_data::read_json_text(&path)?;
         serde_json::from_str(&text)
             .map(Some)
             .map_err(TrainError::file("read", &path))
@@ -227,7 +227,7 @@ impl Checkpoint {
 
     fn state(&self) -> Result<State, TrainError> {
         let path = self.path.join(STATE_FILE);
-        let text = fs::read_to_string(&path).map_err(TrainError::file("read", &path))?;
+        let text = pgm_data::read_json_text(&path)?;
         let state: State = serde_json::from_str(&text).map_err(TrainError::file("read", &path))?;
         if state.format_version != FORMAT_VERSION {
             return Err(TrainError::File {

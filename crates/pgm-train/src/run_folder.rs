@@ -175,7 +175,7 @@ impl RunFolder {
         if !path.is_file() {
             return Ok(None);
         }
-        let text = fs::read_to_string(&path).map_err(TrainError::file("read", &path))?;
+        let text = pgm_data::read_text(&path)?;
         ExperimentConfig::from_toml(&text, &[]).map(Some)
     }
 
@@ -263,7 +263,7 @@ impl RunFolder {
     fn check_data(&self, data: &PreparedData) -> Result<(), TrainError> {
         self.check_tokenizer(data)?;
         let path = self.root.join(DATA_FILE);
-        let text = fs::read_to_string(&path).map_err(TrainError::file("read", &path))?;
+        let text = pgm_data::read_json_text(&path)?;
         let trained: Checksums =
             serde_json::from_str(&text).map_err(TrainError::file("read", &path))?;
         if trained == Checksums::of(data) {
@@ -360,11 +360,8 @@ impl RunFolder {
 }
 
 fn write_samples(path: &Path, texts: &[String]) -> Result<(), TrainError> {
-    let separator = format!("\n{}\n", "-".repeat(72));
-    Ok(pgm_data::write_file(
-        path,
-        texts.join(&separator).as_bytes(),
-    )?)
+    let text = texts.join(pgm_eval::SAMPLE_SEPARATOR);
+    Ok(pgm_data::write_file(path, text.as_bytes())?)
 }
 
 /// The size of the network's vocabulary and the id of MASK in it: the tokenizer's own, or a new

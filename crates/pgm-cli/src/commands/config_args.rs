@@ -52,11 +52,7 @@ impl ConfigArgs {
     /// Reads the configuration.
     pub fn load(&self) -> Result<ExperimentConfig> {
         let (text, source) = match &self.config {
-            Some(path) => (
-                std::fs::read_to_string(path)
-                    .with_context(|| format!("cannot read `{}`", path.display()))?,
-                path.display().to_string(),
-            ),
+            Some(path) => (pgm_data::read_text(path)?, path.display().to_string()),
             None => (QUICK_START.to_string(), "the quick start".to_string()),
         };
         let mut overrides = self.set.clone();

@@ -117,11 +117,7 @@ impl DistillArgs {
 
     fn load(&self) -> Result<DistillConfig> {
         let (text, source) = match &self.config {
-            Some(path) => (
-                std::fs::read_to_string(path)
-                    .with_context(|| format!("cannot read `{}`", path.display()))?,
-                path.display().to_string(),
-            ),
+            Some(path) => (pgm_data::read_text(path)?, path.display().to_string()),
             None => (QUICK_START.to_string(), "the quick start".to_string()),
         };
         let in_config = || format!("in the configuration of {source}");

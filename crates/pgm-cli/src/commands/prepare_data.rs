@@ -3,6 +3,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
+use pgm_data::BadLines;
 
 use super::config_args::ConfigArgs;
 use crate::format;
@@ -11,9 +12,10 @@ use crate::progress::TrainingProgress;
 const AFTER_HELP: &str = "\
 Text:
   data.inputs names files and folders. Read are .txt and .jsonl, each also compressed, as .txt.gz
-  or .jsonl.zst; in folders, other files are passed over.
+  or .jsonl.zst; in folders, other files are passed over, with a warning that names them.
   .txt    one document a file, or cut by data.split: {blank-lines = 2} or {separator = \"%\"}
-  .jsonl  one JSON object a line, one document in each; its text is the field data.text_field
+  .jsonl  one JSON object a line, one document in each; its text is the field data.text_field.
+          A line that is none is an error, or left out and counted with --skip-bad-lines
   The text streams, so it may be larger than memory; only a single document has to fit.
 
 Tokens:
@@ -40,17 +42,28 @@ pub struct PrepareDataArgs {
     /// Where to put the tokens
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
+    /// Leave out lines of `.jsonl` files that are no documents, with a count (`data.bad_lines`)
+    #[arg(long)]
+    skip_bad_lines: bool,
 }
 
 impl PrepareDataArgs {
     pub fn run(self) -> Result<ExitCode> {
-        let config = self.config.load()?;
+        let mut config = self.config.load()?;
+        if self.skip_bad_lines {
+            config.data.bad_lines = BadLines::Skip;
+        }
         let prepare_config = config.data.prepare_config(self.output);
         let mut progress = TrainingProgress::default();
         let data = pgm_data::prepare(&prepare_config, &mut |event| progress.prepare(event))?;
         drop(progress);
+        let sources = data.manifest().sources.iter();
+        let skipped = match sources.map(|source| source.n_skipped_lines).sum::<usize>() {
+            0 => String::new(),
+            n_lines => format!(", {} bad lines left out", format::count(n_lines)),
+        };
         println!(
-            "{}: {} training and {} validation tokens, tokenizer {} ({} ids)",
+            "{}: {} training and {} validation tokens, tokenizer {} ({} ids){skipped}",
             data.folder().display(),
             format::count(data.train().n_tokens()),
             format::count(data.validation().n_tokens()),

@@ -49,8 +49,7 @@ impl ContextArgs {
         } else if let Some(text) = &self.infill {
             vec![fill(text).context("in --infill")?]
         } else if let Some(path) = &self.template {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("cannot read `{}`", path.display()))?;
+            let text = pgm_data::read_text(path)?;
             let lines = text.lines().enumerate();
             let contexts: Vec<Context> = lines
                 .filter(|(_, line)| !line.trim().is_empty())

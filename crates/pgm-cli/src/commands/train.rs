@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
+use pgm_data::BadLines;
 use pgm_eval::PerplexityReport;
 use pgm_train::{NATS_PER_TOKEN, Outcome, RunFolder, Trainer};
 
@@ -28,6 +29,9 @@ pub struct TrainArgs {
     /// Delete the run that is in the folder and start anew
     #[arg(long)]
     restart: bool,
+    /// Leave out lines of `.jsonl` files that are no documents, with a count (`data.bad_lines`)
+    #[arg(long)]
+    skip_bad_lines: bool,
     /// Plain lines instead of the dashboard, on a terminal too
     #[arg(long)]
     plain: bool,
@@ -38,7 +42,10 @@ pub struct TrainArgs {
 
 impl TrainArgs {
     pub fn run(self) -> Result<ExitCode> {
-        let config = self.config.load()?;
+        let mut config = self.config.load()?;
+        if self.skip_bad_lines {
+            config.data.bad_lines = BadLines::Skip;
+        }
         let device = device::open(self.backend)?;
         let root = self.output.unwrap_or_else(|| {
             let name = format!("{}-{}", config.name, config.objective.kind.name());

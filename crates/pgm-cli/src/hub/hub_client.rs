@@ -308,7 +308,7 @@ fn token() -> Option<String> {
             Some(path) => path.into(),
             None => home()?.join("token"),
         };
-        std::fs::read_to_string(path).ok()
+        pgm_data::read_text(path).ok()
     };
     let token = variable("HF_TOKEN").or_else(kept)?;
     let token = token.trim();

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use pgm_data::Tokenizer;
+use pgm_data::{PythonJson, Tokenizer, from_python_json, read_json_text};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -26,7 +26,7 @@ impl QuestionFile {
     /// When the file cannot be read, a line has an unknown form, or there is no question.
     pub fn read(path: &Path) -> Result<Self, EvalError> {
         let failed = |reason: String| failed(path, reason);
-        let content = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+        let content = read_json_text(path)?;
         let (unit, entries) = match content.trim_start().starts_with('[') {
             true => ("entry", list(&content).map_err(failed)?),
             false => ("line", lines(&content)),
@@ -34,7 +34,7 @@ impl QuestionFile {
         let mut questions: Vec<Question> = Vec::new();
         for (place, value) in entries {
             let question = value
-                .and_then(|value| Question::parse(place, value))
+                .and_then(|json| parse(place, json))
                 .map_err(|reason| {
                     failed(format!("{unit} {place} is no question: {reason}; {FORMS}"))
                 })?;
@@ -117,23 +117,35 @@ impl QuestionFile {
 }
 
 /// What may be a question, with its place in the file.
-type Entry = (usize, Result<Value, String>);
+type Entry = (usize, Result<PythonJson<Value>, String>);
+
+/// A question whose texts are whole.
+fn parse(place: usize, mut json: PythonJson<Value>) -> Result<Question, String> {
+    let question = Question::parse(place, std::mem::take(&mut json.value))?;
+    let mut choices = question.choices.iter();
+    match choices.any(|choice| {
+        json.has_lone_surrogate(&choice.context) || json.has_lone_surrogate(&choice.text)
+    }) {
+        true => Err("a text of it has half of a surrogate pair, which is no character".to_owned()),
+        false => Ok(question),
+    }
+}
 
 fn lines(content: &str) -> Vec<Entry> {
     let lines = (1..).zip(content.lines());
     lines
         .filter(|(_, line)| !line.trim().is_empty())
         .map(|(place, line)| {
-            let value = serde_json::from_str(line).map_err(|error| error.to_string());
+            let value = from_python_json(line).map_err(|error| error.to_string());
             (place, value)
         })
         .collect()
 }
 
 fn list(content: &str) -> Result<Vec<Entry>, String> {
-    let values: Vec<Value> = serde_json::from_str(content)
+    let values: PythonJson<Vec<Value>> = from_python_json(content)
         .map_err(|error| format!("it begins as a JSON list and is none: {error}; {FORMS}"))?;
-    Ok((1..).zip(values.into_iter().map(Ok)).collect())
+    Ok((1..).zip(values.into_items().map(Ok)).collect())
 }
 
 fn failed(path: &Path, reason: String) -> EvalError {
@@ -190,6 +202,26 @@ mod tests {
             error.contains("begins as a JSON list and is none"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn questions_of_python_and_of_windows_are_read() {
+        let file =
+            read("\u{feff}{\"text\": \"one two\", \"id\": NaN, \"from\": \"\\ud83d\"}").unwrap();
+        assert_eq!(file.questions()[0].choices[0].text, " two");
+        let list = read("[{\"text\": \"one two\", \"id\": Infinity}]").unwrap();
+        assert_eq!(list.questions()[0].choices, file.questions()[0].choices);
+        let error = read("{\"text\": \"one t\\ud83do\"}")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("line 1 is no question: a text of it has half"),
+            "{error}"
+        );
+        let error = read("<!DOCTYPE html><title>404</title>")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("is a web page"), "{error}");
     }
 
     /// Samples of a multiple-choice task and of LAMBADA in both forms of lm-evaluation-harness: one list with

@@ -1,10 +1,11 @@
 use std::ops::Range;
 use std::path::Path;
 
-use pgm_data::Tokenizer;
+use pgm_data::{Tokenizer, read_json_text, read_text};
 use sha2::{Digest, Sha256};
 
 use super::results_file::hex;
+use super::sample_file::{FileSample, samples_in};
 use super::samples::{DrawnSample, SampleSource};
 use crate::EvalError;
 
@@ -16,44 +17,45 @@ pub struct TextSamples {
 }
 
 impl TextSamples {
-    /// Reads a `.jsonl` file, with an object with `text` and perhaps `tokens` in each line (as `pgm sample --json`
-    /// writes), or another file with a text in each line. Lines without anything are left out.
+    /// Reads the texts of a file: JSON lines or a list, of texts or of objects with `text` and perhaps `tokens` (as
+    /// `pgm sample --json` writes); an object with a list of texts as PGM's own code, Duo, MDLM and ReMDM write it; a text
+    /// in each line; or what a run or `pgm sample` writes for people to read.
+    ///
+    /// JSON is known by the ending of the name or by itself. Empty lines are left out.
     ///
     /// # Errors
-    /// When the file cannot be read, a line is no such object, or there is no sample.
+    /// When the file cannot be read, is JSON of another form or a table, or there is no sample.
     pub fn read(path: &Path) -> Result<Self, EvalError> {
         let failed = |reason: String| EvalError::File {
             path: path.to_path_buf(),
             reason,
         };
-        let content = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-        let is_json = path.extension().is_some_and(|ending| ending == "jsonl");
-        let lines = content.lines().enumerate();
-        let samples = lines
-            .filter(|(_, line)| !line.trim().is_empty())
-            .map(|(number, line)| {
-                let (text, tokens) = match is_json {
-                    false => (line.to_owned(), None),
-                    true => {
-                        let line: SampleLine = serde_json::from_str(line).map_err(|error| {
-                            failed(format!("line {} is no sample: {error}", number + 1))
-                        })?;
-                        (line.text, line.tokens)
-                    }
-                };
-                Ok(DrawnSample {
-                    text,
-                    tokens,
-                    network_evaluations: 0,
-                    seconds: 0.0,
-                })
-            });
-        let samples: Vec<DrawnSample> = samples.collect::<Result<_, EvalError>>()?;
+        let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
+        let content = match ending.to_str() {
+            Some("json" | "jsonl" | "ndjson") => read_json_text(path)?,
+            Some("csv" | "tsv") => {
+                let reason =
+                    "a table is not read; write its texts as JSON lines, with `text` in each";
+                return Err(failed(reason.to_owned()));
+            }
+            _ => read_text(path)?,
+        };
+        let is_json = matches!(ending.to_str(), Some("json" | "jsonl" | "ndjson"));
+        let samples: Vec<DrawnSample> = samples_in(&content, is_json)
+            .map_err(failed)?
+            .into_iter()
+            .map(|FileSample { text, tokens }| DrawnSample {
+                text,
+                tokens,
+                network_evaluations: 0,
+                seconds: 0.0,
+            })
+            .collect();
         match samples.is_empty() {
             true => Err(failed("it holds no sample; write one a line".to_owned())),
             false => Ok(Self {
+                fingerprint: fingerprint(&samples),
                 samples,
-                fingerprint: hex(&Sha256::digest(content)),
             }),
         }
     }
@@ -64,7 +66,7 @@ impl TextSamples {
         self.samples.len()
     }
 
-    /// SHA-256 of the file in hexadecimal digits.
+    /// SHA-256 of the texts and tokens in hexadecimal digits: the same in whatever form they lie.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
@@ -81,11 +83,13 @@ impl SampleSource for TextSamples {
     }
 }
 
-#[derive(serde::Deserialize)]
-struct SampleLine {
-    text: String,
-    #[serde(default)]
-    tokens: Option<Vec<u32>>,
+fn fingerprint(samples: &[DrawnSample]) -> String {
+    let mut hash = Sha256::new();
+    for sample in samples {
+        let parts = (&sample.text, &sample.tokens);
+        hash.update(serde_json::to_vec(&parts).expect("texts and numbers have a JSON form"));
+    }
+    hex(&hash.finalize())
 }
 
 #[cfg(test)]
@@ -115,6 +119,20 @@ mod tests {
     }
 
     #[test]
+    fn endings_in_capitals_and_byte_order_marks_change_nothing() {
+        let json = "{\"text\": \"a\"}\n{\"text\": \"b\"}\n";
+        let wanted = read("a.jsonl", json).unwrap();
+        for name in ["a.JSONL", "a.json", "a.Json", "a.txt", "a"] {
+            assert_eq!(read(name, json).unwrap(), wanted, "{name}");
+            let marked = format!("\u{feff}{json}");
+            assert_eq!(read(name, &marked).unwrap(), wanted, "{name}");
+        }
+        let lines = read("a.TXT", "\u{feff}a\nb\n").unwrap();
+        assert_eq!(lines, wanted);
+        assert_ne!(lines, read("a.txt", "ab\n").unwrap());
+    }
+
+    #[test]
     fn files_without_samples_are_named() {
         let error = read("a.txt", "\n").unwrap_err().to_string();
         assert!(
@@ -123,10 +141,17 @@ mod tests {
         );
         let error = read("a.jsonl", "{}").unwrap_err().to_string();
         assert!(
-            error.contains("line 1 is no sample: missing field `text`"),
+            error.contains("`: it has no fields; wanted a list of texts"),
             "{error}"
         );
         let error = TextSamples::read(Path::new("absent.txt")).unwrap_err();
-        assert!(error.to_string().starts_with("`absent.txt`: "), "{error}");
+        assert!(
+            error.to_string().starts_with("`absent.txt` does not exist"),
+            "{error}"
+        );
+        let error = read("a.CSV", "text\na\n").unwrap_err().to_string();
+        assert!(error.contains("a.CSV`: a table is not read"), "{error}");
+        let error = read("a.json", "<html>404</html>").unwrap_err();
+        assert!(error.to_string().contains("is a web page"), "{error}");
     }
 }

@@ -29,7 +29,7 @@ pub enum JudgeError {
     /// The weights cannot be used.
     #[error(transparent)]
     Weights(#[from] WeightsError),
-    /// The tokenizer cannot be used.
+    /// The tokenizer cannot be used, or a text file is none.
     #[error(transparent)]
     Tokenizer(#[from] DataError),
     /// There is no tokenizer.
@@ -76,4 +76,18 @@ pub enum JudgeError {
         /// What it says.
         reason: String,
     },
+}
+
+impl JudgeError {
+    /// Says what a judge consists of where its first file is not there.
+    pub(super) fn of_config(error: DataError) -> Self {
+        match error {
+            DataError::Io { path, reason, .. } => Self::File { path, reason },
+            DataError::MissingPath { path } => Self::File {
+                path,
+                reason: std::io::ErrorKind::NotFound.into(),
+            },
+            other => Self::Tokenizer(other),
+        }
+    }
 }

@@ -62,11 +62,7 @@ impl Judge {
             )
         } else {
             let config_path = path.join(CONFIG);
-            let text =
-                std::fs::read_to_string(&config_path).map_err(|reason| JudgeError::File {
-                    path: config_path.clone(),
-                    reason,
-                })?;
+            let text = pgm_data::read_json_text(&config_path).map_err(JudgeError::of_config)?;
             let description =
                 JudgeDescription::from_json(&text).map_err(config_error(config_path))?;
             let tokenizer = tokenizer_of(path, &description.config)?;

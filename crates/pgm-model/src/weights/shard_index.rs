@@ -38,6 +38,7 @@ impl ShardIndex {
         if let Some(what) = other_text(&text) {
             return Err(WeightsError::read(path, what));
         }
+        // Windows writes a byte order mark in front, which is no JSON.
         let json = text.trim_start_matches('\u{feff}');
         let mut index: Self = serde_json::from_str(json).map_err(|error| {
             WeightsError::read(path, format!("it is no index of weights: {error}"))

@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
 use pgm_data::{
-    Corpus, DataError, DocumentSplit, Packing, PrepareConfig, TokenDataset, TokenShard, Tokenizer,
-    TokenizerSpec, ValidationSplit,
+    BadLines, Corpus, DataError, DocumentSplit, Packing, PrepareConfig, TokenDataset, TokenShard,
+    Tokenizer, TokenizerSpec, ValidationSplit,
 };
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,10 @@ pub struct DataSection {
     /// The field of `.jsonl` lines that holds the text.
     #[serde(default = "default_text_field")]
     pub text_field: String,
+    /// What becomes of `.jsonl` lines that are no documents: `refuse` (the first one is an error) or `skip`, with a
+    /// count.
+    #[serde(default)]
+    pub bad_lines: BadLines,
     /// Threads that make batches ahead of time; 0 makes them in the training thread. The batches are the same.
     #[serde(default = "default_workers")]
     pub workers: usize,
@@ -70,6 +74,7 @@ impl DataSection {
             validation: self.validation,
             split: self.split.clone(),
             text_field: self.text_field.clone(),
+            bad_lines: self.bad_lines,
             output,
         }
     }

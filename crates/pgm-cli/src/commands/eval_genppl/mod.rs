@@ -52,7 +52,8 @@ pub struct EvalGenpplArgs {
     judge: PathBuf,
     #[command(flatten)]
     model: RunArgs,
-    /// Judge the texts of a file instead: an object with `text` in each line (`.jsonl`), or a text in each line
+    /// Judge the texts of a file instead: JSON lines or a list, of objects with `text` or of texts; the JSON that PGM,
+    /// Duo, MDLM and ReMDM write; or a text in each line (`.txt`)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["sweep", "RunArgs", "DrawingArgs"])]
     samples: Option<PathBuf>,
     /// Samples to draw and judge; published figures are of 1024 [default: 64, or all of --samples]
@@ -390,7 +391,7 @@ impl EvalGenpplArgs {
 fn file_settings(path: &Path, source: &TextSamples) -> Value {
     json!({
         "samples": path.display().to_string(),
-        "sha256": source.fingerprint(),
+        "texts_sha256": source.fingerprint(),
     })
 }
 

@@ -151,7 +151,7 @@ def main():
     parser.add_argument("--sotu", type=Path, required=True)
     parser.add_argument("--moby-dick", type=Path, required=True)
     parser.add_argument("--janeaustenr", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "corpus")
     args = parser.parse_args()
 
     corpus = {"moby-dick.txt": moby_dick(args.moby_dick)}
