@@ -40,7 +40,7 @@ pub use choice::{
 pub use discrete_diffusion::samplers::{Context, RevealOrder};
 pub use error::EvalError;
 pub use generative::{
-    DrawnSample, Estimate, GenerativePerplexity, GenerativeReport, HeldOutSamples, JudgedSample,
+    DrawnSample, Estimate, FeatureText, GenerativePerplexity, GenerativeReport, HeldOutSamples, JudgedSample,
     JudgingProgress, ModelSamples, NumberedResult, PlotCurve, PlotPoint, ResultsFile, SampleSource,
     TextSamples, TextStatistics, TokenCost, draw_plots,
 };
