@@ -34,15 +34,16 @@ mod template;
 mod throughput;
 
 pub use choice::{
-    AnswerLikelihood, AnsweredQuestion, Choice, ChoiceEvaluation, ChoiceReport,
-    ConditionalLikelihood, Continuation, Question, QuestionFile, QuestionKind,
+    AnswerLikelihood, AnsweredQuestion, Choice, ChoiceEvaluation, ChoiceReport, ClozeReader,
+    ConditionalLikelihood, Continuation, LikelihoodKind, PublishedLikelihood, Question,
+    QuestionFile, QuestionKind,
 };
 pub use discrete_diffusion::samplers::{Context, RevealOrder};
 pub use error::EvalError;
 pub use generative::{
-    DrawnSample, Estimate, FeatureText, GenerativePerplexity, GenerativeReport, HeldOutSamples, JudgedSample,
-    JudgingProgress, ModelSamples, NumberedResult, PlotCurve, PlotPoint, ResultsFile, SampleSource,
-    TextSamples, TextStatistics, TokenCost, draw_plots,
+    DrawnSample, Estimate, FeatureText, GenerativePerplexity, GenerativeReport, HeldOutSamples,
+    JudgedSample, JudgingProgress, ModelSamples, NumberedResult, PlotCurve, PlotPoint, ResultsFile,
+    SampleSource, TextSamples, TextStatistics, TokenCost, draw_plots,
 };
 pub use generator::{Generated, Generator};
 pub use judge::{Judge, JudgeError, JudgedRow};

@@ -163,7 +163,13 @@ mod tests {
         let (size, fingerprint) = (tokenizer.vocab_size() as u32, tokenizer.fingerprint());
         let mut writer = ShardWriter::create(path, size, fingerprint).unwrap();
         // Rows of 12 tokens, BOS and EOS among them; EOS stands between documents, too.
-        for document in ["use Mauve", "fn judge", "let text", "Path", "samples of a mod"] {
+        for document in [
+            "use Mauve",
+            "fn judge",
+            "let text",
+            "Path",
+            "samples of a mod",
+        ] {
             writer
                 .push_document(&tokenizer.encode(document).unwrap())
                 .unwrap();
@@ -173,9 +179,7 @@ mod tests {
         let n_rows = rows.n_rows();
         assert!(n_rows > 2);
         let mut source = HeldOutSamples::new(&rows, tokenizer, 1).unwrap();
-        let drawn = source
-            .draw(0..n_rows, tokenizer, &mut |_, _| true)
-            .unwrap();
+        let drawn = source.draw(0..n_rows, tokenizer, &mut |_, _| true).unwrap();
         let found = features(
             &judge,
             &mut source,
@@ -189,7 +193,10 @@ mod tests {
             let end = tokenizer.eos_id();
             assert_eq!((tokens[0], tokens[11]), (end, end));
             has_eos_inside |= tokens[1..11].contains(&end);
-            let text = tokenizer.decode(tokens).unwrap().replace("<|endoftext|>", "");
+            let text = tokenizer
+                .decode(tokens)
+                .unwrap()
+                .replace("<|endoftext|>", "");
             let wanted = state_at_the_end(&judge, &text);
             assert!(distance(&found[number], &wanted) < 1e-3, "{text}");
             assert!(distance(&found[number], &spelled[number]) > 1.0, "{text}");

@@ -267,7 +267,9 @@ mod tests {
         let folder = judge_folder("gpt2");
         let judge = Judge::open(folder.path(), &Device::flex()).unwrap();
         let read = |row: &[u32], at| {
-            let mut read = judge.read(&[row.to_vec(), vec![0]], Some(&[at, 0])).unwrap();
+            let mut read = judge
+                .read(&[row.to_vec(), vec![0]], Some(&[at, 0]))
+                .unwrap();
             assert_eq!(read[1].costs, [0.0; 0]);
             read.swap_remove(0).feature.unwrap()
         };

@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow};
 use burn_train::Interrupter;
 use pgm_eval::{
-    EvalError, FeatureText, GenerativePerplexity, GenerativeReport, Judge, JudgingProgress, ResultsFile,
-    SampleSource,
+    EvalError, FeatureText, GenerativePerplexity, GenerativeReport, Judge, JudgingProgress,
+    ResultsFile, SampleSource,
 };
 use serde_json::{Value, json};
 

@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result, bail};
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use pgm_eval::{
-    FeatureText, Generator, HeldOutSamples, Judge, MauveConfig, ModelSamples, SamplerKind, SamplingSettings,
-    TextSamples,
+    FeatureText, Generator, HeldOutSamples, Judge, MauveConfig, ModelSamples, SamplerKind,
+    SamplingSettings, TextSamples,
 };
 use pgm_train::{Checkpoint, CheckpointChoice, LoadedRun};
 use serde_json::{Value, json};
