@@ -1,3 +1,5 @@
+mod words;
+
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -199,50 +201,6 @@ impl Tokenizer {
         self.decode(tokens.strip_suffix(&[self.eos_id()]).unwrap_or(tokens))
     }
 
-    /// The words in `tokens`: as [`Self::decode`], special tokens left out.
-    ///
-    /// # Errors
-    /// As [`Self::decode`].
-    pub fn decode_words(&self, tokens: &[u32]) -> Result<String, DataError> {
-        let own = self.special_ids();
-        let words: Vec<u32> = tokens
-            .iter()
-            .copied()
-            .filter(|token| !own.contains(token))
-            .collect();
-        self.inner
-            .decode(&words, true)
-            .map_err(|source| self.failed("decode these tokens", source))
-    }
-
-    /// A text without the special tokens that are spelled out in it.
-    pub fn without_special_tokens(&self, text: &str) -> String {
-        let added = self.inner.get_added_tokens_decoder();
-        let marked = added.into_values().filter(|token| token.special);
-        let own = self.special_ids().into_iter();
-        let own = own.filter_map(|id| self.inner.id_to_token(id));
-        let mut names: Vec<String> = marked.map(|token| token.content).chain(own).collect();
-        // A name may be part of a longer one.
-        names.sort_by_key(|name| std::cmp::Reverse(name.len()));
-        names.iter().fold(text.to_owned(), |text, name| {
-            if name.is_empty() {
-                text
-            } else {
-                text.replace(name, "")
-            }
-        })
-    }
-
-    /// Beginning, end, mask and padding, whether the tokenizer's file marks them as special or not.
-    fn special_ids(&self) -> Vec<u32> {
-        let others = [self.mask_id(), self.pad_id()];
-        let others = others.into_iter().flatten();
-        [self.bos_id(), self.eos_id()]
-            .into_iter()
-            .chain(others)
-            .collect()
-    }
-
     /// One more than the largest id.
     pub fn vocab_size(&self) -> usize {
         self.vocab_size as usize
@@ -412,28 +370,6 @@ mod tests {
         assert_eq!(decode(&[bos]), "");
         let joined = [&[bos][..], &ids, &[eos], &ids].concat();
         assert_eq!(decode(&joined), "a<|endoftext|>a");
-    }
-
-    #[test]
-    fn words_are_what_special_tokens_leave() {
-        let (a, end) = (GPT2.encode("a").unwrap(), GPT2.eos_id());
-        let row = [&[end][..], &a, &[end], &a, &[end]].concat();
-        assert_eq!(GPT2.decode_words(&row).unwrap(), "aa");
-        assert_eq!(GPT2.decode_words(&[end]).unwrap(), "");
-        let spelled = GPT2.decode(&row).unwrap();
-        assert_eq!(spelled, "<|endoftext|>a<|endoftext|>a<|endoftext|>");
-        assert_eq!(GPT2.without_special_tokens(&spelled), "aa");
-        assert_eq!(GPT2.without_special_tokens("a < b"), "a < b");
-        // Beginning and end that no list of added tokens marks.
-        let words = ["[CLS]", "[SEP]", "a", "b"].into_iter().zip(0..);
-        let model = tokenizers::models::wordlevel::WordLevel::builder()
-            .vocab(words.map(|(word, id)| (word.to_owned(), id)).collect())
-            .unk_token("a".to_owned())
-            .build()
-            .unwrap();
-        let unmarked = Tokenizer::new(tokenizers::Tokenizer::new(model), "words".into()).unwrap();
-        assert_eq!(unmarked.decode_words(&[0, 2, 1, 3, 1]).unwrap(), "a b");
-        assert_eq!(unmarked.without_special_tokens("[CLS] a [SEP]"), " a ");
     }
 
     #[test]
