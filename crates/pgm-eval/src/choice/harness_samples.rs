@@ -141,8 +141,7 @@ fn without_unconditional(choices: &mut Vec<Choice>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::question::{Question, QuestionKind};
-    use super::*;
+    use crate::{Question, QuestionKind};
 
     fn try_parse(text: &str) -> Result<Question, String> {
         Question::parse(3, serde_json::from_str(text).unwrap())
