@@ -246,27 +246,35 @@ fn several_right_answers_have_their_probability_together() {
     );
 }
 
-/// Words of a few letters, and nothing else: what is not among them has no token.
-const DROPPING: &str = r#"{
+/// A tokenizer of BERT's kind, which makes no token of characters that are no text.
+const BERT: &str = r###"{
   "version": "1.0",
   "added_tokens": [
-    {"id": 0, "content": "<s>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
-    {"id": 1, "content": "</s>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}
+    {"id": 0, "content": "[PAD]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
+    {"id": 1, "content": "[UNK]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
+    {"id": 2, "content": "[CLS]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
+    {"id": 3, "content": "[SEP]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
+    {"id": 4, "content": "[MASK]", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}
   ],
-  "pre_tokenizer": {"type": "Whitespace"},
-  "model": {"type": "BPE", "vocab": {"<s>": 0, "</s>": 1, "a": 2, "e": 3, "l": 4, "h": 5}, "merges": []}
-}"#;
+  "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": true},
+  "pre_tokenizer": {"type": "BertPreTokenizer"},
+  "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": false},
+  "model": {
+    "type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
+    "vocab": {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4, "the": 5, "whale": 6, "call": 7, "me": 8,
+      "a": 9, "sea": 10, ".": 11, "!": 12, ";": 13}
+  }
+}"###;
 
 #[test]
 fn answers_without_tokens_are_refused_by_every_model() {
     let folder = folder(&[]);
     let path = |name: &str| folder.path().join(name);
-    std::fs::write(path("dropping.json"), DROPPING).unwrap();
-    let run = RUN.replace("bpe-270", "dropping.json");
+    std::fs::write(path("bert.json"), BERT).unwrap();
+    let run = RUN.replace("bpe-270", "bert.json");
     std::fs::write(path("run.toml"), run).unwrap();
-    std::fs::write(path("text.txt"), "hello alla hale ".repeat(200)).unwrap();
-    let questions = "{\"context\": \"a\", \"choices\": [\"he\", \"al\"], \"answer\": 0}\n\
-        {\"context\": \"a\", \"choices\": [\"he\", \"\u{fffd}\"], \"answer\": 0}\n";
+    let questions = "{\"context\": \"Call\", \"choices\": [\"me\", \"the sea\"], \"answer\": 0}\n\
+        {\"context\": \"Call\", \"choices\": [\"me\", \"\u{fffd}\"], \"answer\": 0}\n";
     std::fs::write(path("lost.jsonl"), questions).unwrap();
     for objective in ["pgm", "mdlm", "ar"] {
         succeeds(
