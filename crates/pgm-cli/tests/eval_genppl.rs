@@ -247,6 +247,20 @@ fn a_model_is_judged_at_each_number_of_steps_and_on_other_text() {
         table.contains("| held-out text |") && table.contains("| MAUVE | MAUVE* |"),
         "{table}"
     );
+    assert!(
+        table.contains("at the last token of the text without special tokens"),
+        "{table}"
+    );
+    // Features of another text are other results.
+    let n_files = || std::fs::read_dir(path("tiny/generative")).unwrap().count();
+    let before = n_files();
+    let spelled = ["--mauve-text", "with-special-tokens"];
+    let spelled = succeeds(&[&report[..7], &["--mauve"], &spelled[..]].concat());
+    assert!(
+        spelled.contains("at the last token of the text with special tokens"),
+        "{spelled}"
+    );
+    assert_eq!(n_files(), before + 2);
     let page = std::fs::read_to_string(path("report.md")).unwrap();
     assert!(page.contains(&table) && page.contains("![frontier](plots/frontier.svg)"));
     assert!(page.contains("\"temperature\": 0.5"));

@@ -78,6 +78,12 @@ pub enum EvalError {
         /// Why, and the way out.
         reason: String,
     },
+    /// An autoregressive model was asked for a likelihood that hides tokens of the context.
+    #[error(
+        "the published likelihood is that of diffusion models, which hides tokens of the context, too; take `conditional` for an \
+         autoregressive model"
+    )]
+    PublishedLikelihood,
     /// The work was interrupted.
     #[error("interrupted")]
     Interrupted,

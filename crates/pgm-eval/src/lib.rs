@@ -35,15 +35,16 @@ mod template;
 mod throughput;
 
 pub use choice::{
-    AnswerLikelihood, AnsweredQuestion, Choice, ChoiceEvaluation, ChoiceReport,
-    ConditionalLikelihood, Continuation, Question, QuestionFile, QuestionKind,
+    AnswerLikelihood, AnsweredQuestion, Choice, ChoiceEvaluation, ChoiceReport, ClozeReader,
+    ConditionalLikelihood, Continuation, LikelihoodKind, PublishedLikelihood, Question,
+    QuestionFile, QuestionKind,
 };
 pub use discrete_diffusion::samplers::{Context, RevealOrder};
 pub use error::EvalError;
 pub use evaluation_times::EvaluationTimes;
 pub use generative::{
-    DrawnSample, Estimate, GenerativePerplexity, GenerativeReport, HeldOutSamples, JudgedSample,
-    JudgingProgress, ModelSamples, NumberedResult, PlotCurve, PlotPoint, ResultsFile,
+    DrawnSample, Estimate, FeatureText, GenerativePerplexity, GenerativeReport, HeldOutSamples,
+    JudgedSample, JudgingProgress, ModelSamples, NumberedResult, PlotCurve, PlotPoint, ResultsFile,
     SAMPLE_SEPARATOR, SampleSource, TextSamples, TextStatistics, TokenCost, draw_plots,
 };
 pub use generator::{Generated, Generator};

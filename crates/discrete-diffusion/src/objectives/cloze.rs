@@ -2,27 +2,28 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::{Rng, RngExt};
 
 use crate::samplers::{Predictor, SampleError};
-use crate::{token_cross_entropy, without_token};
+use crate::{NoiseSchedule, draw_hidden, time_sampler, token_cross_entropy, without_token};
 
-/// A draw for the likelihood of an answer given its context: some tokens of the answer are hidden, those of the
-/// context never are.
+/// A draw for the likelihood of some tokens: which of them are hidden, and how much those count.
 ///
-/// With `n` uniform in `1..=L` for an answer of `L` tokens, and the hidden tokens `H` uniform among the sets of `n`,
+/// [`Self::stratified`] is for an answer given its context, of which nothing is hidden. With `n` uniform in `1..=L` for an answer of `L` tokens, and the hidden tokens `H` uniform among the sets of `n`,
 ///
 /// ```text
 /// -log p(answer | context)  <=  E[ L / n  sum over i in H of  -log p(answer_i | context, answer outside of H) ]
 /// ```
 ///
 /// This is the bound of masked diffusion for the answer alone, with the integral over the time done: a time in
-/// `(0, 1]` with weight `1 / t` and independent masks gives each set the same weight, with a higher variance.
+/// `(0, 1]` with weight `1 / t` and independent masks ([`Self::independent`]) gives each set the same weight, with a higher
+/// variance.
 ///
 /// # Reference
-/// LLaDA (arXiv 2502.09992), whose code scores answers so. That of SMDM (arXiv 2410.18514) draws the time.
+/// LLaDA (arXiv 2502.09992), whose code scores answers so. Those of SMDM (arXiv 2410.18514) and PGM (arXiv 2505.18883)
+/// draw the time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AnswerDraw {
-    /// Which tokens of the answer are hidden, ascending.
+    /// Which tokens are hidden, ascending.
     pub hidden: Vec<usize>,
-    /// `L / n`: how much the nats of the hidden tokens count.
+    /// How much the nats of the hidden tokens count: `L / n`, or `1 / t`.
     pub weight: f64,
 }
 
@@ -41,6 +42,17 @@ impl AnswerDraw {
         Self {
             hidden,
             weight: n_tokens as f64 / n_hidden as f64,
+        }
+    }
+
+    /// Draw `draw` of `n_draws` in which each of `n_tokens` tokens is hidden with probability `1 - alpha(t)`, none or all
+    /// perhaps, and counts `1 / t`; the times are spread evenly over the draws.
+    pub fn independent(n_tokens: usize, draw: usize, n_draws: usize, rng: &mut impl Rng) -> Self {
+        let time = time_sampler::stratified(draw, n_draws, rng);
+        let hidden = draw_hidden(n_tokens, time, rng).into_iter().enumerate();
+        Self {
+            hidden: hidden.filter_map(|(at, is)| is.then_some(at)).collect(),
+            weight: NoiseSchedule::default().elbo_weight(time),
         }
     }
 }
@@ -133,5 +145,27 @@ mod tests {
             assert!(draw.hidden.is_sorted_by(|a, b| a < b));
             assert!(draw.hidden.iter().all(|&at| at < 4));
         }
+    }
+
+    #[test]
+    fn independent_masks_give_each_token_the_weight_of_the_integral() {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let n_draws = 4000;
+        let draws = (0..n_draws).map(|draw| AnswerDraw::independent(3, draw, n_draws, &mut rng));
+        let draws: Vec<AnswerDraw> = draws.collect();
+        // A token is hidden with probability 0.999 t and counts 1 / t: 0.999 in the mean, whatever the time; the
+        // deviation of a draw is sqrt(mean of 1 / t) < 2.7, that of the mean below 0.043.
+        for token in 0..3 {
+            let with = draws.iter().filter(|draw| draw.hidden.contains(&token));
+            let mean = with.map(|draw| draw.weight).sum::<f64>() / n_draws as f64;
+            assert!((mean - 0.999).abs() < 0.15, "{mean}");
+        }
+        // Times are spread evenly, from the least to the largest.
+        assert!(draws.windows(2).all(|pair| pair[0].weight > pair[1].weight));
+        assert!(draws[n_draws - 1].weight < 1.001 && draws[0].weight > 700.0);
+        // All are hidden with probability t^3, 1/4 in the mean.
+        let n_all = draws.iter().filter(|draw| draw.hidden.len() == 3).count();
+        assert!((0.2..0.3).contains(&(n_all as f64 / n_draws as f64)));
+        assert!(draws.iter().any(|draw| draw.hidden.is_empty()));
     }
 }

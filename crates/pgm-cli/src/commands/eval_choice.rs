@@ -2,9 +2,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use pgm_eval::{
-    ChoiceEvaluation, ChoiceReport, Estimate, EvalError, QuestionFile, QuestionKind, ResultsFile,
+    ChoiceEvaluation, ChoiceReport, Estimate, EvalError, LikelihoodKind, QuestionFile,
+    QuestionKind, ResultsFile,
 };
 use pgm_model::LanguageModel;
 use serde_json::json;
@@ -18,9 +19,10 @@ const AFTER_HELP: &str = "\
 Examples:
   pgm eval-choice --questions arc.jsonl --run runs/owt-pgm
   pgm eval-choice --questions samples_lambada_openai_2026-01-01.jsonl --draws 128 --json
+  pgm eval-choice --questions samples_arc_easy_2026-01-01.jsonl --likelihood published --draws 1024
 
 Lines of a file:
-  {\"context\": \"The sky is\", \"choices\": [\"blue\", \"green\"], \"answer\": 0}
+  {\"context\": \"The sky is\", \"choices\": [\"blue\", \"green\"], \"answer\": 0}        or [0, 2], if several are right
   {\"context\": \"Call me\", \"target\": \"Ishmael\"}          the last word
   {\"text\": \"Call me Ishmael\"}                            the same
   or what lm-evaluation-harness writes with --log_samples (samples_*.jsonl), of tasks that compare likelihoods.
@@ -32,7 +34,8 @@ same command goes on where it was stopped, and with a larger --n it answers only
 /// The model's answer is the one with the highest likelihood given the context; divided by its bytes for the
 /// normalised accuracy. For diffusion models (PGM, MDLM) that is a bound by Monte Carlo over which tokens of the answer
 /// are hidden, while the context is always known; for autoregressive models it is exact. Last words count if greedy
-/// decoding from left to right gives them.
+/// decoding from left to right gives them. Where several answers are right (TruthfulQA's mc2), their probability together
+/// is reported, too.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct EvalChoiceArgs {
@@ -41,7 +44,10 @@ pub struct EvalChoiceArgs {
     questions: PathBuf,
     #[command(flatten)]
     model: RunArgs,
-    /// Sets of hidden tokens drawn for each answer of a diffusion model
+    /// What answers are compared by
+    #[arg(long, value_enum, default_value_t)]
+    likelihood: LikelihoodArg,
+    /// Sets of hidden tokens drawn for each answer of a diffusion model; published figures have 1024
     #[arg(long, default_value_t = 32)]
     draws: usize,
     /// Questions to answer, from the first [default: all]
@@ -67,6 +73,25 @@ pub struct EvalChoiceArgs {
     backend: Option<Backend>,
 }
 
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum LikelihoodArg {
+    /// Of the answer given its context
+    #[default]
+    Conditional,
+    /// As PGM's code has it, for its paper's table: of BOS, context, answer and EOS, all of them hidden alike, by the token;
+    /// a last word counts if all its tokens are the likeliest at once. Not for autoregressive models
+    Published,
+}
+
+impl From<LikelihoodArg> for LikelihoodKind {
+    fn from(likelihood: LikelihoodArg) -> Self {
+        match likelihood {
+            LikelihoodArg::Conditional => Self::Conditional,
+            LikelihoodArg::Published => Self::Published,
+        }
+    }
+}
+
 impl EvalChoiceArgs {
     pub fn run(mut self) -> Result<ExitCode> {
         let file = QuestionFile::read(&self.questions)?;
@@ -87,6 +112,7 @@ impl EvalChoiceArgs {
         };
         let evaluation = ChoiceEvaluation {
             n_questions,
+            likelihood: self.likelihood.into(),
             n_draws: self.draws,
             batch_size: self.batch_size,
             max_length: self.max_length.unwrap_or(run.config.data.seq_len),
@@ -96,6 +122,7 @@ impl EvalChoiceArgs {
         let mut settings = self.model.settings(&run)?;
         settings["questions"] = json!(self.questions.display().to_string());
         settings["sha256"] = json!(file.fingerprint());
+        settings["likelihood"] = json!(evaluation.likelihood.name());
         settings["n_draws"] = json!(n_draws);
         settings["max_length"] = json!(evaluation.max_length);
         settings["seed"] = json!(self.seed);
@@ -132,13 +159,13 @@ impl EvalChoiceArgs {
                 json!({ "report": report, "settings": settings, "results": results })
             );
         } else {
-            print_report(&report, file.kind());
+            print_report(&report, file.kind(), evaluation.likelihood);
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn print_report(report: &ChoiceReport, kind: QuestionKind) {
+fn print_report(report: &ChoiceReport, kind: QuestionKind, likelihood: LikelihoodKind) {
     let percent = |name: &str, estimate: Option<Estimate>| {
         if let Some(Estimate {
             value,
@@ -149,18 +176,26 @@ fn print_report(report: &ChoiceReport, kind: QuestionKind) {
             println!("{name} {:.2}{} %", 100.0 * value, error.unwrap_or_default());
         }
     };
+    percent("probability of the right answers", report.right_probability);
     percent("accuracy", report.accuracy);
     percent("accuracy, normalised by bytes", report.normalized_accuracy);
     percent("greedy accuracy", report.greedy_accuracy);
     if kind == QuestionKind::LastWord {
         println!("perplexity of a last word {:.2}", report.answer_perplexity);
     }
+    let unit = match likelihood {
+        LikelihoodKind::Conditional => "nats",
+        LikelihoodKind::Published => {
+            println!("likelihoods of context, answer and EOS together, by the token, as published");
+            "nats a token"
+        }
+    };
     match (report.n_draws, report.monte_carlo_error) {
         (0, _) => println!("likelihoods are exact"),
         (_, None) => println!("1 draw for each answer: how much another would differ is not known"),
         (n_draws, Some(error)) => {
             print!(
-                "{n_draws} draws for each answer: log-likelihoods within {error:.3} nats (standard error)"
+                "{n_draws} draws for each answer: log-likelihoods within {error:.3} {unit} (standard error)"
             );
             if let Some(undecided) = report.undecided {
                 print!(", {:.1} % of the questions undecided", 100.0 * undecided);

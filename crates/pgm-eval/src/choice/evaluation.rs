@@ -5,7 +5,12 @@ use pgm_data::Tokenizer;
 use pgm_model::LanguageModel;
 use serde::{Deserialize, Serialize};
 
-use super::likelihood::{ConditionalLikelihood, Continuation};
+use super::answer_likelihood::AnswerLikelihood;
+use super::cloze_reader::ClozeReader;
+use super::continuation::{Continuation, Tokenisation};
+use super::likelihood::ConditionalLikelihood;
+use super::likelihood_kind::LikelihoodKind;
+use super::published_likelihood::PublishedLikelihood;
 use super::question::{Question, QuestionKind};
 use super::question_file::QuestionFile;
 use crate::EvalError;
@@ -19,11 +24,13 @@ const QUESTIONS_AT_ONCE: usize = 8;
 pub struct ChoiceEvaluation {
     /// Questions to answer, from the first of the file.
     pub n_questions: usize,
-    /// Draws for the likelihood of an answer, see [`ConditionalLikelihood`].
+    /// What answers are compared by.
+    pub likelihood: LikelihoodKind,
+    /// Draws for the likelihood of an answer, see [`ConditionalLikelihood`] and [`PublishedLikelihood`].
     pub n_draws: usize,
     /// Sequences that go through the network at once; the result does not depend on it, but for rounding.
     pub batch_size: usize,
-    /// Most tokens of BOS, context and answer; the beginning of longer contexts is cut off.
+    /// Most tokens of BOS, context and answer, and of EOS where it is hidden, too; the beginning of longer contexts is cut off.
     pub max_length: usize,
     /// Seed of the draws.
     pub seed: u64,
@@ -42,8 +49,8 @@ pub struct AnsweredQuestion {
     pub standard_errors: Vec<Option<f64>>,
     /// Bytes of each answer.
     pub n_bytes: Vec<usize>,
-    /// The right answer.
-    pub answer: usize,
+    /// The right answers, ascending.
+    pub right: Vec<usize>,
     /// Whether greedy decoding gives the last word; none where there are choices.
     pub is_greedy: Option<bool>,
     /// Sequences that went through the network.
@@ -63,8 +70,9 @@ impl ChoiceEvaluation {
     /// done and of all, and stops the work by returning false.
     ///
     /// # Errors
-    /// When a setting is 0, an answer is too long, the device fails, a likelihood is not finite, the results cannot
-    /// be written, or the work is stopped.
+    /// When a setting is 0, an answer is too long or has no token, the model has no such likelihood, the device fails, a
+    /// likelihood is not finite, the results cannot be written, or the work is stopped. Answers are checked before any
+    /// is read.
     ///
     /// # Panics
     /// Panics if there are fewer questions than `n_questions`.
@@ -82,42 +90,23 @@ impl ChoiceEvaluation {
                 name: "n_questions",
             });
         }
-        let likelihood = ConditionalLikelihood {
-            model,
-            mask_token: self.mask_token,
-            n_draws: self.n_draws,
-            batch_size: self.batch_size,
-            seed: self.seed,
-            device,
+        let likelihood = Likelihood::new(self, model, device);
+        let tokenisation = Tokenisation {
+            tokenizer,
+            max_length: self.max_length,
+            likelihood: self.likelihood,
         };
         let questions = &file.questions()[..self.n_questions];
-        // An answer's stream is named by its place among all answers of the file.
-        let mut n_before = 0;
-        let first_answers: Vec<u64> = questions
-            .iter()
-            .map(|question| {
-                n_before += question.choices.len() as u64;
-                n_before - question.choices.len() as u64
-            })
-            .collect();
+        let continuations = file.continuations(self.n_questions, tokenisation)?;
         while results.samples().len() < questions.len() {
             let start = results.samples().len();
             let end = (start + QUESTIONS_AT_ONCE).min(questions.len());
             let started = Instant::now();
-            let mut continuations = Vec::new();
-            for number in start..end {
-                let question = &questions[number];
-                for (number, choice) in (first_answers[number]..).zip(&question.choices) {
-                    let continuation =
-                        file.continuation(question, choice, number, tokenizer, self.max_length)?;
-                    continuations.push(continuation);
-                }
-            }
             let mut answered = answer_all(
                 &likelihood,
                 file.kind(),
                 &questions[start..end],
-                &continuations,
+                &continuations[start..end].concat(),
             )?;
             let seconds = started.elapsed().as_secs_f64() / answered.len() as f64;
             for (number, answered) in (start..).zip(&mut answered) {
@@ -133,15 +122,70 @@ impl ChoiceEvaluation {
     }
 }
 
+/// One of the likelihoods.
+enum Likelihood<'a> {
+    Conditional(ConditionalLikelihood<'a>),
+    Published(PublishedLikelihood<'a>),
+}
+
+impl<'a> Likelihood<'a> {
+    fn new(evaluation: &ChoiceEvaluation, model: &'a LanguageModel, device: &'a Device) -> Self {
+        let ChoiceEvaluation { n_draws, seed, .. } = *evaluation;
+        let reader = ClozeReader {
+            model,
+            mask_token: evaluation.mask_token,
+            batch_size: evaluation.batch_size,
+            device,
+        };
+        match evaluation.likelihood {
+            LikelihoodKind::Conditional => Self::Conditional(ConditionalLikelihood {
+                reader,
+                n_draws,
+                seed,
+            }),
+            LikelihoodKind::Published => Self::Published(PublishedLikelihood {
+                reader,
+                n_draws,
+                seed,
+            }),
+        }
+    }
+
+    fn of(&self, answers: &[Continuation]) -> Result<Vec<AnswerLikelihood>, EvalError> {
+        match self {
+            Self::Conditional(likelihood) => likelihood.of(answers),
+            Self::Published(likelihood) => likelihood.of(answers),
+        }
+    }
+
+    /// Whether greedy decoding gives each answer, and in how many runs of the network.
+    fn is_greedy(&self, answers: &[Continuation]) -> Result<Vec<(bool, usize)>, EvalError> {
+        match self {
+            Self::Conditional(likelihood) => {
+                let runs = answers.iter().map(Continuation::n_tokens);
+                Ok(likelihood
+                    .is_greedy(answers)?
+                    .into_iter()
+                    .zip(runs)
+                    .collect())
+            }
+            Self::Published(likelihood) => {
+                let greedy = likelihood.is_greedy(answers)?.into_iter();
+                Ok(greedy.map(|greedy| (greedy, 1)).collect())
+            }
+        }
+    }
+}
+
 fn answer_all(
-    likelihood: &ConditionalLikelihood,
+    likelihood: &Likelihood,
     kind: QuestionKind,
     questions: &[Question],
     continuations: &[Continuation],
 ) -> Result<Vec<AnsweredQuestion>, EvalError> {
     let mut likelihoods = likelihood.of(continuations)?.into_iter();
     // A last word is one continuation a question.
-    let is_greedy: Vec<Option<bool>> = match kind {
+    let is_greedy: Vec<Option<(bool, usize)>> = match kind {
         QuestionKind::LastWord => {
             let all = likelihood.is_greedy(continuations)?;
             all.into_iter().map(Some).collect()
@@ -153,7 +197,7 @@ fn answer_all(
         .map(|(i, (question, is_greedy))| {
             let of_question: Vec<_> = likelihoods.by_ref().take(question.choices.len()).collect();
             let drawn: usize = of_question.iter().map(|l| l.network_evaluations).sum();
-            let greedy = is_greedy.map_or(0, |_| continuations[i].n_tokens());
+            let greedy = is_greedy.map_or(0, |(_, n_runs)| n_runs);
             AnsweredQuestion {
                 number: i,
                 log_likelihoods: of_question.iter().map(|l| l.log_likelihood).collect(),
@@ -163,8 +207,8 @@ fn answer_all(
                     .iter()
                     .map(|choice| choice.n_bytes())
                     .collect(),
-                answer: question.answer,
-                is_greedy,
+                right: question.right.clone(),
+                is_greedy: is_greedy.map(|(is_greedy, _)| is_greedy),
                 network_evaluations: drawn + greedy,
                 seconds: 0.0,
             }

@@ -1,9 +1,9 @@
-use burn::tensor::Device;
 use discrete_diffusion::objectives::{AnswerDraw, Cloze, TokenCost};
 use discrete_diffusion::random_streams::{Stream, stream};
-use discrete_diffusion::samplers::{CausalPredictor, KnownPredictor, MaskedPredictor, Predictor};
-use pgm_model::LanguageModel;
 
+use super::answer_likelihood::AnswerLikelihood;
+use super::cloze_reader::ClozeReader;
+use super::continuation::Continuation;
 use crate::EvalError;
 
 /// How likely a model finds answers given their contexts.
@@ -13,40 +13,11 @@ use crate::EvalError;
 #[derive(Debug, Clone, Copy)]
 pub struct ConditionalLikelihood<'a> {
     /// The model.
-    pub model: &'a LanguageModel,
-    /// The id of MASK.
-    pub mask_token: usize,
+    pub reader: ClozeReader<'a>,
     /// Draws for each answer; an answer of one token needs one, an autoregressive model none.
     pub n_draws: usize,
-    /// Sequences that go through the network at once; the result does not depend on it, but for rounding.
-    pub batch_size: usize,
     /// Seed of the draws.
     pub seed: u64,
-    /// Where the model computes.
-    pub device: &'a Device,
-}
-
-/// A context with an answer behind it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Continuation {
-    /// Names the random stream of its draws.
-    pub number: u64,
-    /// BOS, context and answer.
-    pub tokens: Vec<u32>,
-    /// Tokens in front of the answer, at least BOS.
-    pub n_context: usize,
-}
-
-/// How likely an answer is.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AnswerLikelihood {
-    /// Its log-likelihood in nats; for diffusion models the estimate of a lower bound.
-    pub log_likelihood: f64,
-    /// Standard error of that over the draws: 0 where it is exact, none after a single draw. As draws are spread
-    /// evenly, the true one is rather smaller.
-    pub standard_error: Option<f64>,
-    /// Times that it went through the network.
-    pub network_evaluations: usize,
 }
 
 impl ConditionalLikelihood<'_> {
@@ -66,7 +37,7 @@ impl ConditionalLikelihood<'_> {
             .iter()
             .zip(&draws)
             .flat_map(|(answer, draws)| draws.iter().map(|draw| self.cloze(answer, &draw.hidden)));
-        let mut costs = self.costs(&clozes.collect::<Vec<_>>())?.into_iter();
+        let mut costs = self.reader.costs(&clozes.collect::<Vec<_>>())?.into_iter();
         let likelihoods = answers.iter().zip(&draws).map(|(answer, draws)| {
             let log_likelihoods: Vec<f64> = costs
                 .by_ref()
@@ -74,14 +45,8 @@ impl ConditionalLikelihood<'_> {
                 .zip(draws)
                 .map(|(costs, draw)| -draw.weight * costs.iter().map(|cost| cost.nll).sum::<f64>())
                 .collect();
-            let likelihood = self.likelihood(&log_likelihoods, answer.n_tokens());
-            match likelihood.log_likelihood.is_finite() {
-                true => Ok(likelihood),
-                false => Err(EvalError::NotFinite {
-                    sequence: answer.number as usize,
-                    value: -likelihood.log_likelihood,
-                }),
-            }
+            let is_exact = self.reader.is_exact() || answer.n_tokens() == 1;
+            AnswerLikelihood::of_draws(answer, &log_likelihoods, is_exact)
         });
         likelihoods.collect()
     }
@@ -91,11 +56,14 @@ impl ConditionalLikelihood<'_> {
     ///
     /// # Errors
     /// When the device fails.
+    ///
+    /// # Panics
+    /// As [`Self::of`].
     pub fn is_greedy(&self, answers: &[Continuation]) -> Result<Vec<bool>, EvalError> {
         let clozes: Vec<Cloze> = answers
             .iter()
             .flat_map(|answer| {
-                (0..answer.n_tokens()).map(|first| {
+                (0..n_tokens(answer)).map(|first| {
                     let hidden: Vec<usize> = (first..answer.n_tokens()).collect();
                     let mut cloze = self.cloze(answer, &hidden);
                     cloze.positions.truncate(1);
@@ -104,7 +72,7 @@ impl ConditionalLikelihood<'_> {
                 })
             })
             .collect();
-        let mut costs = self.costs(&clozes)?.into_iter();
+        let mut costs = self.reader.costs(&clozes)?.into_iter();
         Ok(answers
             .iter()
             .map(|answer| {
@@ -115,14 +83,10 @@ impl ConditionalLikelihood<'_> {
             .collect())
     }
 
-    fn is_exact(&self) -> bool {
-        matches!(self.model, LanguageModel::Causal(_))
-    }
-
     /// Every answer has a random stream of its own. What is exact anyway is asked once.
     fn draws(&self, answer: &Continuation) -> Vec<AnswerDraw> {
-        let n_tokens = answer.n_tokens();
-        if self.is_exact() || n_tokens == 1 {
+        let n_tokens = n_tokens(answer);
+        if self.reader.is_exact() || n_tokens == 1 {
             return vec![AnswerDraw {
                 hidden: (0..n_tokens).collect(),
                 weight: 1.0,
@@ -134,130 +98,33 @@ impl ConditionalLikelihood<'_> {
             .collect()
     }
 
-    /// Asks for some tokens of an answer. Autoregressive networks read what stands before each.
+    /// Asks for some tokens of an answer.
     fn cloze(&self, answer: &Continuation, hidden: &[usize]) -> Cloze {
-        let mut sequence: Vec<_> = answer.tokens.iter().copied().map(Some).collect();
-        let positions: Vec<usize> = hidden.iter().map(|at| answer.n_context + at).collect();
-        if !self.is_exact() {
-            for &position in &positions {
-                sequence[position] = None;
-            }
-        }
-        Cloze {
-            targets: positions.iter().map(|&at| answer.tokens[at]).collect(),
-            sequence,
-            positions,
-        }
-    }
-
-    fn likelihood(&self, draws: &[f64], n_tokens: usize) -> AnswerLikelihood {
-        let n = draws.len() as f64;
-        let mean = draws.iter().sum::<f64>() / n;
-        let squares: f64 = draws.iter().map(|draw| (draw - mean).powi(2)).sum();
-        let standard_error = match draws.len() {
-            1 if self.is_exact() || n_tokens == 1 => Some(0.0),
-            1 => None,
-            _ => Some((squares / (n - 1.0) / n).sqrt()),
-        };
-        AnswerLikelihood {
-            log_likelihood: mean,
-            standard_error,
-            network_evaluations: draws.len(),
-        }
-    }
-
-    /// What all targets cost, batch by batch. An MDLM has no padding, so that its batches are of one length; others
-    /// go by length to waste little.
-    fn costs(&self, clozes: &[Cloze]) -> Result<Vec<Vec<TokenCost>>, EvalError> {
-        if self.batch_size == 0 {
-            return Err(EvalError::Zero { name: "batch_size" });
-        }
-        let masked;
-        let known;
-        let causal;
-        let predictor: &dyn Predictor = match self.model {
-            LanguageModel::Masked(denoiser) => {
-                let mask_token = self.mask_token as u32;
-                masked = MaskedPredictor {
-                    denoiser,
-                    mask_token,
-                };
-                &masked
-            }
-            LanguageModel::Partition(denoiser) => {
-                known = KnownPredictor { denoiser };
-                &known
-            }
-            LanguageModel::Causal(denoiser) => {
-                causal = CausalPredictor { denoiser };
-                &causal
-            }
-        };
-        let length = |at: usize| clozes[at].sequence.len();
-        let mut order: Vec<usize> = (0..clozes.len()).collect();
-        order.sort_by_key(|&at| length(at));
-        let is_padded = !matches!(self.model, LanguageModel::Masked(_));
-        let mut costs = vec![Vec::new(); clozes.len()];
-        for group in order.chunk_by(|&a, &b| is_padded || length(a) == length(b)) {
-            for batch in group.chunks(self.batch_size) {
-                let asked: Vec<&Cloze> = batch.iter().map(|&at| &clozes[at]).collect();
-                let answers = Cloze::costs(&asked, predictor, self.mask_token, self.device)?;
-                for (&at, answer) in batch.iter().zip(answers) {
-                    costs[at] = answer;
-                }
-            }
-        }
-        Ok(costs)
+        let places = hidden.iter().map(|at| answer.n_context + at);
+        self.reader.cloze(answer, places.collect())
     }
 }
 
-impl Continuation {
-    /// Tokens of the answer.
-    pub fn n_tokens(&self) -> usize {
-        self.tokens.len() - self.n_context
-    }
+/// Tokens of an answer. One without any would be certain, and the likeliest of all.
+fn n_tokens(answer: &Continuation) -> usize {
+    assert!(
+        answer.n_context > 0 && answer.n_tokens() > 0,
+        "an answer and its context need a token: {} of them are context of {answer:?}",
+        answer.n_context
+    );
+    answer.n_tokens()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
-    use burn::module::{Module, ModuleMapper, Param};
-    use burn::tensor::{Distribution, Int, Tensor, activation::log_softmax};
+    use burn::tensor::{Device, Int, Tensor, activation::log_softmax};
     use discrete_diffusion::CausalDenoiser;
-    use pgm_model::weights::{WeightsChoice, WeightsFile};
-    use pgm_model::{CausalDitConfig, LanguageModelConfig};
+    use pgm_model::LanguageModel;
 
+    use super::super::test_models::{MASK, causal, golden, reader};
     use super::*;
-
-    const MASK: usize = 100;
-
-    /// A network with random weights among the golden values of `pgm-model`.
-    fn golden(name: &str) -> LanguageModel {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../pgm-model/tests/golden")
-            .join(name);
-        let file = WeightsFile::open(path, WeightsChoice::default()).unwrap();
-        file.load(Some(4), &Device::flex()).unwrap()
-    }
-
-    fn causal() -> LanguageModel {
-        struct Randomise;
-        impl ModuleMapper for Randomise {
-            fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-                param.map(|weights| weights.random_like(Distribution::Normal(0.0, 0.3)))
-            }
-        }
-        let config = LanguageModelConfig::Causal(CausalDitConfig {
-            vocab_size: MASK + 1,
-            d_model: 16,
-            n_heads: 2,
-            n_blocks: 2,
-            mlp_ratio: 2,
-            dropout: 0.0,
-        });
-        config.init(&Device::flex()).map(&mut Randomise)
-    }
 
     fn likelihood<'a>(
         model: &'a LanguageModel,
@@ -266,12 +133,9 @@ mod tests {
         batch_size: usize,
     ) -> ConditionalLikelihood<'a> {
         ConditionalLikelihood {
-            model,
-            mask_token: MASK,
+            reader: reader(model, device, batch_size),
             n_draws,
-            batch_size,
             seed: 5,
-            device,
         }
     }
 
@@ -296,7 +160,7 @@ mod tests {
             .map(|bits| (0..n_tokens).filter(|at| bits >> at & 1 == 1).collect())
             .collect();
         let clozes: Vec<Cloze> = sets.iter().map(|s| likelihood.cloze(answer, s)).collect();
-        let costs = likelihood.costs(&clozes).unwrap();
+        let costs = likelihood.reader.costs(&clozes).unwrap();
         let choose = |n: usize| sets.iter().filter(|set| set.len() == n).count() as f64;
         sets.iter()
             .zip(costs)
@@ -416,6 +280,26 @@ mod tests {
         assert_eq!(is_greedy.iter().filter(|&&greedy| greedy).count(), 1);
         for (likelihood, greedy) in costs.iter().zip(is_greedy) {
             assert_eq!(likelihood.log_likelihood == best, greedy);
+        }
+    }
+
+    #[test]
+    fn answers_without_a_token_are_no_certainties() {
+        let device = Device::flex();
+        for model in [golden("weights_mdlm_n025.safetensors"), causal()] {
+            let likelihood = likelihood(&model, &device, 2, 4);
+            let empty = [Continuation {
+                number: 0,
+                tokens: vec![0, 17],
+                n_context: 2,
+            }];
+            let of = AssertUnwindSafe(|| likelihood.of(&empty).is_ok());
+            let is_greedy = AssertUnwindSafe(|| likelihood.is_greedy(&empty).is_ok());
+            for asked in [catch_unwind(of), catch_unwind(is_greedy)] {
+                let panic = asked.unwrap_err();
+                let words = panic.downcast_ref::<String>().unwrap();
+                assert!(words.contains("need a token"), "{words}");
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 use serde_json::{Map, Value};
 
+use super::harness_samples;
+
 /// A question with its answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
@@ -7,8 +9,8 @@ pub struct Question {
     pub place: usize,
     /// What can be answered; the word itself for last words.
     pub choices: Vec<Choice>,
-    /// The right one.
-    pub answer: usize,
+    /// The right ones, ascending; at least one.
+    pub right: Vec<usize>,
 }
 
 /// An answer with what stands before it.
@@ -31,7 +33,7 @@ pub enum QuestionKind {
 
 /// The forms of a line.
 pub(super) const FORMS: &str = "wanted `{\"context\": TEXT, \"choices\": [TEXT, ...], \"answer\": NUMBER}` with the first \
-     choice being 0, `{\"context\": TEXT, \"target\": TEXT}`, `{\"text\": TEXT}` whose last word is asked for, or a line \
+     choice being 0, or a list of such numbers, `{\"context\": TEXT, \"target\": TEXT}`, `{\"text\": TEXT}` whose last word is asked for, or a line \
      of a `samples_*.jsonl` of lm-evaluation-harness (--log_samples) with `arguments` and `target`";
 
 impl Question {
@@ -40,15 +42,15 @@ impl Question {
         let Value::Object(fields) = value else {
             return Err("it is no JSON object".to_owned());
         };
-        let (choices, answer) = if let Some(arguments) = fields.get("arguments") {
-            harness(arguments, fields.get("target"))?
+        let (choices, right) = if let Some(arguments) = fields.get("arguments") {
+            harness_samples::read(arguments, &fields)?
         } else if let Some(choices) = fields.get("choices") {
             own_choices(&fields, choices)?
         } else if fields.contains_key("target") {
             let (context, target) = (string(&fields, "context")?, string(&fields, "target")?);
-            (vec![Choice::behind(context, target)?], 0)
+            (vec![Choice::behind(context, target)?], vec![0])
         } else if fields.contains_key("text") {
-            (vec![last_word(string(&fields, "text")?)?], 0)
+            (vec![last_word(string(&fields, "text")?)?], vec![0])
         } else {
             let keys: Vec<&str> = fields.keys().map(String::as_str).collect();
             return Err(format!("it has the fields `{}`", keys.join("`, `")));
@@ -56,7 +58,7 @@ impl Question {
         Ok(Self {
             place,
             choices,
-            answer,
+            right,
         })
     }
 
@@ -83,7 +85,7 @@ impl Choice {
     }
 
     /// White space at the end of the context goes to the answer, as words begin with their space.
-    fn new(context: String, text: String) -> Result<Self, String> {
+    pub(super) fn new(context: String, text: String) -> Result<Self, String> {
         if text.trim().is_empty() {
             return Err("an answer is empty".to_owned());
         }
@@ -105,7 +107,8 @@ fn string<'a>(fields: &'a Map<String, Value>, key: &str) -> Result<&'a str, Stri
     value.ok_or_else(|| format!("`{key}` is no text"))
 }
 
-type Choices = (Vec<Choice>, usize);
+/// The choices and which of them are right.
+pub(super) type Choices = (Vec<Choice>, Vec<usize>);
 
 fn own_choices(fields: &Map<String, Value>, choices: &Value) -> Result<Choices, String> {
     let context = string(fields, "context")?;
@@ -116,15 +119,31 @@ fn own_choices(fields: &Map<String, Value>, choices: &Value) -> Result<Choices, 
         .iter()
         .map(|text| Choice::behind(context, text.as_str().ok_or_else(wrong)?))
         .collect::<Result<_, _>>()?;
-    let answer = fields.get("answer").and_then(Value::as_u64);
-    let answer = answer.and_then(|answer| usize::try_from(answer).ok());
-    match answer.filter(|&answer| answer < choices.len()) {
-        Some(answer) => Ok((choices, answer)),
+    match fields
+        .get("answer")
+        .and_then(|answer| right_answers(answer, choices.len()))
+    {
+        Some(right) => Ok((choices, right)),
         None => Err(format!(
-            "`answer` is no number from 0 to {}",
+            "`answer` is neither a number from 0 to {} nor a list of them",
             choices.len() - 1
         )),
     }
+}
+
+/// A number below `n_choices`, or a list of them, in ascending order.
+pub(super) fn right_answers(answer: &Value, n_choices: usize) -> Option<Vec<usize>> {
+    let number = |value: &Value| {
+        let number = usize::try_from(value.as_u64()?).ok()?;
+        (number < n_choices).then_some(number)
+    };
+    let mut right: Vec<usize> = match answer {
+        Value::Array(numbers) => numbers.iter().map(number).collect::<Option<_>>()?,
+        single => vec![number(single)?],
+    };
+    right.sort_unstable();
+    right.dedup();
+    (!right.is_empty()).then_some(right)
 }
 
 fn last_word(text: &str) -> Result<Choice, String> {
@@ -132,82 +151,6 @@ fn last_word(text: &str) -> Result<Choice, String> {
     match text.rsplit_once(char::is_whitespace) {
         Some((context, word)) => Choice::behind(context.trim_end(), word),
         None => Err("`text` has no word before its last".to_owned()),
-    }
-}
-
-/// Pairs of context and answer: a list up to version 0.4.2 of the harness, by name from 0.4.3 on.
-///
-/// # Reference
-/// `lm_eval/__main__.py` of v0.4.0, `lm_eval/loggers/evaluation_tracker.py` of v0.4.3 and v0.4.13.dev0.
-fn harness(arguments: &Value, target: Option<&Value>) -> Result<Choices, String> {
-    let pairs: Option<Vec<(&Value, &Value)>> = match arguments {
-        Value::Array(requests) => requests
-            .iter()
-            .map(|request| match request.as_array()?.as_slice() {
-                [context, answer] => Some((context, answer)),
-                _ => None,
-            })
-            .collect(),
-        Value::Object(requests) => (0..requests.len())
-            .map(|i| {
-                let request = requests.get(&format!("gen_args_{i}"))?.as_object()?;
-                match request.len() {
-                    2 => Some((request.get("arg_0")?, request.get("arg_1")?)),
-                    _ => None,
-                }
-            })
-            .collect(),
-        _ => None,
-    };
-    let mut choices: Vec<Choice> = pairs
-        .filter(|pairs| !pairs.is_empty())
-        .and_then(|pairs| {
-            let texts = pairs.iter().map(|(context, answer)| {
-                let (context, answer) = (context.as_str()?, answer.as_str()?);
-                Some((context.to_owned(), answer.to_owned()))
-            });
-            texts.collect::<Option<Vec<_>>>()
-        })
-        .ok_or(
-            "`arguments` are no pairs of context and answer; its task is not one of likelihoods",
-        )?
-        .into_iter()
-        .map(|(context, answer)| Choice::new(context, answer))
-        .collect::<Result<_, _>>()?;
-    if choices.len() == 1 {
-        return Ok((choices, 0));
-    }
-    without_unconditional(&mut choices);
-    let target = match target {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Number(number)) => number.to_string(),
-        _ => return Err("`target` is neither the number of an answer nor its text".to_owned()),
-    };
-    let by_number = target
-        .trim()
-        .parse()
-        .ok()
-        .filter(|&i: &usize| i < choices.len());
-    let mut by_text = (0..choices.len()).filter(|&i| choices[i].text.trim() == target.trim());
-    match (by_number, by_text.next(), by_text.next()) {
-        (Some(answer), _, _) | (None, Some(answer), None) => Ok((choices, answer)),
-        _ => Err(format!(
-            "`target` is `{target}`, neither a number below {} nor the text of one answer",
-            choices.len()
-        )),
-    }
-}
-
-/// Drops the answers without a context that a task with `acc_mutual_info` asks for behind those with one.
-fn without_unconditional(choices: &mut Vec<Choice>) {
-    let (asked, again) = choices.split_at(choices.len() / 2);
-    let is_again = asked.len() == again.len()
-        && asked.len() > 1
-        && asked.iter().zip(again).all(|(a, b)| {
-            !a.context.is_empty() && b.context.is_empty() && a.text.trim() == b.text.trim()
-        });
-    if is_again {
-        choices.truncate(choices.len() / 2);
     }
 }
 
@@ -232,7 +175,7 @@ mod tests {
             texts(&question),
             [("The sky is", " blue"), ("The sky is", " red ")]
         );
-        assert_eq!((question.place, question.answer), (3, 1));
+        assert_eq!((question.place, &question.right[..]), (3, &[1][..]));
         assert_eq!(question.kind(), QuestionKind::MultipleChoice);
         assert_eq!(question.choices[0].n_bytes(), 4);
         let question = parse(r#"{"context": "Call me ", "target": "Ishmael", "id": 7}"#);
@@ -245,31 +188,10 @@ mod tests {
     }
 
     #[test]
-    fn samples_of_the_harness_are_read() {
-        let list = r#"{"doc": {}, "target": 1, "arguments": [["Q:", " a"], ["Q:", " b"]]}"#;
-        let named = r#"{"doc": {}, "target": "1", "arguments": {
-            "gen_args_0": {"arg_0": "Q:", "arg_1": " a"}, "gen_args_1": {"arg_0": "Q:", "arg_1": " b"}}}"#;
-        let by_text = r#"{"target": "b", "arguments": [["Q:", " a"], ["Q:", " b"]]}"#;
-        for text in [list, named, by_text] {
-            let question = parse(text);
-            assert_eq!(texts(&question), [("Q:", " a"), ("Q:", " b")]);
-            assert_eq!(question.answer, 1);
-        }
-        // More than ten are in the order of their numbers.
-        let many: Vec<String> = (0..12)
-            .map(|i| format!(r#""gen_args_{i}": {{"arg_0": "Q", "arg_1": " {i}x"}}"#))
-            .collect();
-        let question = parse(&format!(
-            r#"{{"target": "11", "arguments": {{{}}}}}"#,
-            many.join(",")
-        ));
-        assert_eq!(question.choices[question.answer].text, " 11x");
-        // Asked again without a context, for `acc_mutual_info`.
-        let mutual =
-            r#"{"target": "1", "arguments": [["Q:", " a"], ["Q:", " b"], ["", " a"], ["", " b"]]}"#;
-        assert_eq!(texts(&parse(mutual)), [("Q:", " a"), ("Q:", " b")]);
-        let lambada = parse(r#"{"target": " signs", "arguments": [["she saw", " signs"]]}"#);
-        assert_eq!(lambada.kind(), QuestionKind::LastWord);
+    fn several_answers_may_be_right() {
+        let question =
+            parse(r#"{"context": "Q", "choices": ["a", "b", "c"], "answer": [2, 0, 2]}"#);
+        assert_eq!(question.right, [0, 2]);
     }
 
     #[test]
@@ -298,17 +220,21 @@ mod tests {
             ),
             (r#"{"text": "word"}"#, "no word before its last"),
             (
-                r#"{"target": "x", "arguments": [["Q:", {"until": []}]]}"#,
-                "one of likelihoods",
+                r#"{"context": "a", "choices": ["b", "c"], "answer": []}"#,
+                "nor a list",
             ),
             (
-                r#"{"target": "c", "arguments": [["Q:", " a"], ["Q:", " b"]]}"#,
-                "`target` is `c`",
+                r#"{"context": "a", "choices": ["b", "c"], "answer": [0, 2]}"#,
+                "nor a list",
             ),
+            (r#"{"context": "a", "target": "  "}"#, "an answer is empty"),
+            (r#"{"context": "a", "target": ""}"#, "an answer is empty"),
             (
-                r#"{"target": "a", "arguments": [["Q", " a"], ["P", " a"]]}"#,
-                "`target` is `a`",
+                "{\"context\": \"a\", \"choices\": [\"b\", \"\u{3000}\"], \"answer\": 0}",
+                "an answer is empty",
             ),
+            (r#"{"text": " word "}"#, "no word before its last"),
+            (r#"{"text": ""}"#, "no word before its last"),
         ] {
             let value = serde_json::from_str(text).unwrap();
             let error = Question::parse(1, value).unwrap_err();

@@ -4,8 +4,7 @@ use pgm_data::{PythonJson, Tokenizer, from_python_json, read_json_text};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::likelihood::Continuation;
-use super::question::{Choice, FORMS, Question, QuestionKind};
+use super::question::{FORMS, Question, QuestionKind};
 use crate::EvalError;
 use crate::generative::hex;
 
@@ -77,42 +76,12 @@ impl QuestionFile {
         &self.fingerprint
     }
 
-    /// Tokens of a choice behind BOS and its context, of which the end is kept if all is longer than `max_length`.
-    ///
-    /// Context and answer are tokenised together where the context keeps its tokens so, else apart.
-    pub(super) fn continuation(
-        &self,
-        question: &Question,
-        choice: &Choice,
-        number: u64,
-        tokenizer: &Tokenizer,
-        max_length: usize,
-    ) -> Result<Continuation, EvalError> {
-        let context = tokenizer.encode(&choice.context)?;
-        let together = tokenizer.encode(&format!("{}{}", choice.context, choice.text))?;
-        let answer = match together.strip_prefix(&context[..]) {
-            Some(answer) => answer.to_vec(),
-            None => tokenizer.encode(&choice.text)?,
-        };
-        if answer.len() >= max_length {
-            return Err(failed(
-                &self.path,
-                format!(
-                    "an answer of {} {} has {} tokens, with BOS the model reads {max_length}; shorten it or raise \
-                     --max-length",
-                    self.unit,
-                    question.place,
-                    answer.len()
-                ),
-            ));
-        }
-        let n_kept = context.len().min(max_length - 1 - answer.len());
-        let context = &context[context.len() - n_kept..];
-        Ok(Continuation {
-            number,
-            tokens: [&[tokenizer.bos_id()], context, &answer].concat(),
-            n_context: 1 + n_kept,
-        })
+    /// Why a question cannot be asked.
+    pub(super) fn refused(&self, question: &Question, reason: &str) -> EvalError {
+        failed(
+            &self.path,
+            format!("{} {}: {reason}", self.unit, question.place),
+        )
     }
 }
 
@@ -266,7 +235,7 @@ mod tests {
         for file in [&arc, &read(arc_lines).unwrap()] {
             assert_eq!(file.kind(), QuestionKind::MultipleChoice);
             let question = &file.questions()[0];
-            assert_eq!((question.place, question.answer), (1, 0));
+            assert_eq!((question.place, &question.right[..]), (1, &[0][..]));
             assert_eq!(question.choices, arc.questions()[0].choices);
             assert_eq!(question.choices.len(), 3);
             let context = "Question: What do whales breathe?\nAnswer:";
@@ -291,30 +260,5 @@ mod tests {
                 ("the crew saw the", " whale")
             );
         }
-    }
-
-    #[test]
-    fn contexts_lose_their_beginning_and_answers_nothing() {
-        let text = include_str!("question_file.rs").to_owned();
-        let tokenizer = Tokenizer::train_bpe([text].into_iter(), 300).unwrap();
-        let file = read("{\"text\": \"questions of the tokenizer\"}").unwrap();
-        let question = &file.questions()[0];
-        let with = |max_length| {
-            file.continuation(question, &question.choices[0], 4, &tokenizer, max_length)
-        };
-        let whole = with(100).unwrap();
-        let n_answer = tokenizer.encode(" tokenizer").unwrap().len();
-        assert_eq!(whole.n_tokens(), n_answer);
-        assert_eq!(whole.tokens[0], tokenizer.bos_id());
-        let decoded = tokenizer.decode(&whole.tokens[1..]).unwrap();
-        assert_eq!(decoded, "questions of the tokenizer");
-        let cut = with(n_answer + 3).unwrap();
-        assert_eq!((cut.n_context, cut.tokens.len()), (3, n_answer + 3));
-        assert_eq!(
-            cut.tokens[1..],
-            whole.tokens[whole.tokens.len() - n_answer - 2..]
-        );
-        let error = with(n_answer).unwrap_err().to_string();
-        assert!(error.contains("an answer of line 1 has"), "{error}");
     }
 }

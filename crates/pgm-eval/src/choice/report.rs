@@ -11,13 +11,16 @@ const SURE: f64 = 2.0;
 pub struct ChoiceReport {
     /// Questions answered.
     pub n_questions: usize,
-    /// Share of right answers; none for last words.
+    /// Probability of the right answers together among all answers, mean over questions, where a question has several
+    /// right ones: TruthfulQA's mc2. For diffusion models of estimated bounds.
+    pub right_probability: Option<Estimate>,
+    /// Share of questions whose likeliest answer is right; none for last words.
     pub accuracy: Option<Estimate>,
     /// The same with log-likelihoods divided by the bytes of the answer.
     pub normalized_accuracy: Option<Estimate>,
     /// Share of last words that greedy decoding from left to right gives; none where there are choices.
     pub greedy_accuracy: Option<Estimate>,
-    /// `exp` of the mean nats of a right answer.
+    /// `exp` of the mean nats of a right answer; of several ones, of the probability of all.
     pub answer_perplexity: f64,
     /// Draws for each answer; 0 means that likelihoods are exact.
     pub n_draws: usize,
@@ -48,12 +51,19 @@ impl ChoiceReport {
         };
         let right: Vec<bool> = answered
             .iter()
-            .map(|a| likeliest(&a.log_likelihoods) == a.answer)
+            .map(|a| a.right.contains(&likeliest(&a.log_likelihoods)))
             .collect();
-        let right_normalised: Vec<bool> =
-            answered.iter().map(|a| normalised(a) == a.answer).collect();
+        let right_normalised: Vec<bool> = answered
+            .iter()
+            .map(|a| a.right.contains(&normalised(a)))
+            .collect();
+        let has_several = answered.iter().any(|a| a.right.len() > 1);
+        let right_probabilities = answered.iter().map(|a| {
+            let all = log_sum_exp(a.log_likelihoods.iter().copied());
+            (right_log_likelihood(a) - all).exp()
+        });
         let greedy: Option<Vec<bool>> = answered.iter().map(|a| a.is_greedy).collect();
-        let nats = answered.iter().map(|a| -a.log_likelihoods[a.answer]);
+        let nats = answered.iter().map(|a| -right_log_likelihood(a));
         let n = answered.len() as f64;
         let errors: Option<Vec<f64>> = answered
             .iter()
@@ -65,6 +75,7 @@ impl ChoiceReport {
             .collect::<Option<Vec<bool>>>();
         Self {
             n_questions: answered.len(),
+            right_probability: has_several.then(|| mean(&right_probabilities.collect::<Vec<_>>())),
             accuracy: (!is_last_word).then(|| share(&right)),
             normalized_accuracy: (!is_last_word).then(|| share(&right_normalised)),
             greedy_accuracy: greedy.map(|greedy| share(&greedy)),
@@ -94,7 +105,22 @@ fn likeliest(values: &[f64]) -> usize {
     best
 }
 
-/// None if an error is not known.
+/// Of all right answers together.
+fn right_log_likelihood(answered: &AnsweredQuestion) -> f64 {
+    log_sum_exp(answered.right.iter().map(|&i| answered.log_likelihoods[i]))
+}
+
+/// `ln` of the sum of `exp`.
+fn log_sum_exp(values: impl Iterator<Item = f64> + Clone) -> f64 {
+    let largest = values.clone().fold(f64::NEG_INFINITY, f64::max);
+    largest
+        + values
+            .map(|value| (value - largest).exp())
+            .sum::<f64>()
+            .ln()
+}
+
+/// Whether a right answer and a wrong one, or two wrong ones, lie close; none if an error is not known.
 fn is_undecided(answered: &AnsweredQuestion) -> Option<bool> {
     let best = likeliest(&answered.log_likelihoods);
     let error = answered.standard_errors[best]?;
@@ -102,18 +128,29 @@ fn is_undecided(answered: &AnsweredQuestion) -> Option<bool> {
     for (i, value) in answered.log_likelihoods.iter().enumerate() {
         let other = answered.standard_errors[i]?;
         let gap = answered.log_likelihoods[best] - value;
-        is_close |= i != best && gap < SURE * error.hypot(other);
+        let is_alike = i == best || [i, best].iter().all(|i| answered.right.contains(i));
+        is_close |= !is_alike && gap < SURE * error.hypot(other);
     }
     Some(is_close)
 }
 
-/// A share with its standard error, `sqrt(p (1 - p) / (n - 1))`.
+/// The share of what is true.
 fn share(flags: &[bool]) -> Estimate {
-    let n = flags.len() as f64;
-    let value = flags.iter().filter(|&&flag| flag).count() as f64 / n;
+    let values: Vec<f64> = flags
+        .iter()
+        .map(|&flag| f64::from(u8::from(flag)))
+        .collect();
+    mean(&values)
+}
+
+/// A mean with its standard error; `sqrt(p (1 - p) / (n - 1))` for a share.
+fn mean(values: &[f64]) -> Estimate {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
     Estimate {
-        value,
-        standard_error: (flags.len() > 1).then(|| (value * (1.0 - value) / (n - 1.0)).sqrt()),
+        value: mean,
+        standard_error: (values.len() > 1).then(|| (squares / n / (n - 1.0)).sqrt()),
     }
 }
 
@@ -121,13 +158,13 @@ fn share(flags: &[bool]) -> Estimate {
 mod tests {
     use super::*;
 
-    fn answered(log_likelihoods: [f64; 2], errors: Option<f64>, answer: usize) -> AnsweredQuestion {
+    fn answered(log_likelihoods: [f64; 2], errors: Option<f64>, right: usize) -> AnsweredQuestion {
         AnsweredQuestion {
             number: 0,
             log_likelihoods: log_likelihoods.to_vec(),
             standard_errors: vec![errors; 2],
             n_bytes: vec![2, 8],
-            answer,
+            right: vec![right],
             is_greedy: None,
             network_evaluations: 4,
             seconds: 0.5,
@@ -158,6 +195,37 @@ mod tests {
         assert!((report.answer_perplexity.ln() - 2.525).abs() < 1e-12);
         assert_eq!((report.network_evaluations, report.seconds), (16, 2.0));
         assert_eq!(report.greedy_accuracy, None);
+        assert_eq!(report.right_probability, None);
+    }
+
+    #[test]
+    fn several_right_answers_have_their_probability_together() {
+        let with = |probabilities: [f64; 4], right: &[usize]| AnsweredQuestion {
+            // Answers are all a question has: what they sum to does not matter.
+            log_likelihoods: probabilities.map(|p| (p * 1e-300).ln() - 2000.0).to_vec(),
+            standard_errors: vec![Some(0.01); 4],
+            n_bytes: vec![4; 4],
+            right: right.to_vec(),
+            ..answered([0.0; 2], None, 0)
+        };
+        let report = ChoiceReport::of(
+            &[
+                // 0.3 + 0.2; the likeliest is wrong.
+                with([0.3, 0.2, 0.4, 0.1], &[0, 1]),
+                // 0.45 + 0.45; right, and close to another right one.
+                with([0.05, 0.45, 0.05, 0.45], &[1, 3]),
+                // A single right one beside them.
+                with([0.4, 0.3, 0.2, 0.1], &[3]),
+            ],
+            2,
+        );
+        let probability = report.right_probability.unwrap();
+        // (0.5 + 0.9 + 0.1) / 3; deviations 0, 0.4, -0.4
+        assert!((probability.value - 0.5).abs() < 1e-9, "{probability:?}");
+        let error = (0.32f64 / 3.0 / 2.0).sqrt();
+        assert!((probability.standard_error.unwrap() - error).abs() < 1e-9);
+        assert!((report.accuracy.unwrap().value - 1.0 / 3.0).abs() < 1e-12);
+        assert_eq!(report.undecided, Some(0.0));
     }
 
     #[test]

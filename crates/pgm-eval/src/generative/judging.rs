@@ -1,7 +1,9 @@
 use std::time::Instant;
 
+use pgm_data::Tokenizer;
 use serde::{Deserialize, Serialize};
 
+use super::feature_text::{FeatureText, judge_rows, read_with_features};
 use super::results_file::{NumberedResult, ResultsFile};
 use super::samples::{DrawnSample, SampleSource};
 use crate::{EvalError, Judge};
@@ -19,8 +21,8 @@ pub struct GenerativePerplexity {
     pub batch_size: usize,
     /// Judge's tokens that are read of a text, BOS included.
     pub max_length: usize,
-    /// Keep the judge's hidden state at the last token, for [`Mauve`](crate::Mauve).
-    pub with_features: bool,
+    /// Keep the judge's hidden state at the last token of this form of the text, for [`Mauve`](crate::Mauve).
+    pub features: Option<FeatureText>,
 }
 
 /// A sample and what the judge says.
@@ -47,7 +49,7 @@ pub struct JudgedSample {
     pub text: String,
     /// The model's tokens; the judge's, if they are not known.
     pub tokens: Vec<u32>,
-    /// The judge's last hidden state at the last token that was read, if it was asked for.
+    /// The judge's last hidden state at the last token of a [`FeatureText`], if it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feature: Option<Vec<f32>>,
 }
@@ -132,9 +134,6 @@ impl GenerativePerplexity {
                 longest: judge.context_length(),
             });
         }
-        let own_tokens_are_judges = source
-            .tokenizer()
-            .is_some_and(|own| own.has_vocabulary_of(judge.tokenizer()));
         while results.samples().len() < self.n_samples {
             let start = results.samples().len();
             let end = (start + self.batch_size).min(self.n_samples);
@@ -146,7 +145,7 @@ impl GenerativePerplexity {
             let drawn = source.draw(start..end, judge.tokenizer(), &mut |done, total| {
                 progress(heard(start, Some((done, total))))
             })?;
-            let batch = self.judge_batch(judge, drawn, start, own_tokens_are_judges)?;
+            let batch = self.judge_batch(judge, drawn, start, source.tokenizer())?;
             results.append(batch)?;
             if !progress(heard(end, None)) {
                 return Err(EvalError::Interrupted);
@@ -160,24 +159,25 @@ impl GenerativePerplexity {
         judge: &Judge,
         drawn: Vec<DrawnSample>,
         first_number: usize,
-        own_tokens_are_judges: bool,
+        own: Option<&Tokenizer>,
     ) -> Result<Vec<JudgedSample>, EvalError> {
         let started = Instant::now();
         let texts: Vec<&str> = drawn.iter().map(|sample| sample.text.as_str()).collect();
-        let mut rows = judge.tokenizer().encode_batch(&texts)?;
-        let (bos, eos) = (judge.tokenizer().bos_id(), judge.tokenizer().eos_id());
-        for row in &mut rows {
-            if row.first() != Some(&bos) {
-                row.insert(0, bos);
+        let rows = judge_rows(judge.tokenizer(), &texts, self.max_length)?;
+        let eos = judge.tokenizer().eos_id();
+        let read = match self.features {
+            Some(text) => {
+                let max_length = self.max_length;
+                let of = text.rows(judge.tokenizer(), own, &drawn, &rows, max_length)?;
+                read_with_features(judge, &rows, &of)?
             }
-            row.truncate(self.max_length);
-        }
-        let read = judge.read(&rows, self.with_features)?;
+            None => judge.read(&rows, None)?,
+        };
         let texts_cost = rows.iter().zip(&read);
         let texts_cost: Vec<TokenCost> = texts_cost
             .map(|(row, read)| TokenCost::of(row, &read.costs, eos))
             .collect();
-        let own_costs = match own_tokens_are_judges {
+        let own_costs = match own.is_some_and(|own| own.has_vocabulary_of(judge.tokenizer())) {
             true => self.own_costs(judge, &drawn, &rows, &texts_cost)?,
             false => vec![None; drawn.len()],
         };
@@ -246,7 +246,6 @@ fn counted(row: &[u32], eos: u32) -> Vec<bool> {
 #[cfg(test)]
 mod tests {
     use burn::tensor::Device;
-    use pgm_data::Tokenizer;
     use serde_json::json;
 
     use super::*;
@@ -270,7 +269,7 @@ mod tests {
             n_samples: source.len(),
             batch_size,
             max_length,
-            with_features: true,
+            features: Some(FeatureText::WithoutSpecialTokens),
         };
         let mut heard = Vec::new();
         evaluation
@@ -352,7 +351,7 @@ mod tests {
             n_samples: 2,
             batch_size: 2,
             max_length: 32,
-            with_features: false,
+            features: None,
         };
         evaluation
             .judge(&judge, &mut source, &mut results, &mut |_| true)

@@ -1,6 +1,7 @@
 //! What a judge says about drawn text, and how varied the text is.
 
 mod bootstrap;
+mod feature_text;
 mod held_out_samples;
 mod judging;
 mod plots;
@@ -12,6 +13,7 @@ mod statistics;
 mod text_samples;
 
 pub use bootstrap::Estimate;
+pub use feature_text::FeatureText;
 pub use held_out_samples::HeldOutSamples;
 pub use judging::{GenerativePerplexity, JudgedSample, JudgingProgress, TokenCost};
 pub use plots::{PlotCurve, PlotPoint, draw_plots};

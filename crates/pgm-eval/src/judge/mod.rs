@@ -29,7 +29,7 @@ pub struct Judge {
 pub struct JudgedRow {
     /// Nats of each token but the first.
     pub costs: Vec<f64>,
-    /// The last hidden state at the last token, if it was asked for.
+    /// The last hidden state at one token, if it was asked for.
     pub feature: Option<Vec<f32>>,
 }
 
@@ -138,30 +138,38 @@ impl Judge {
     /// # Panics
     /// Panics if a row has more tokens than the judge reads.
     pub fn token_nll(&self, rows: &[Vec<u32>]) -> Result<Vec<Vec<f64>>, JudgeError> {
-        let read = self.read(rows, false)?;
+        let read = self.read(rows, None)?;
         Ok(read.into_iter().map(|row| row.costs).collect())
     }
 
-    /// [`Self::token_nll`] of each row, and with `with_features` the network's last hidden state at the row's last
-    /// token, from the same forward pass.
+    /// [`Self::token_nll`] of each row, and with `features_at`, a token for each row, the network's last hidden state
+    /// there, from the same forward pass.
     ///
     /// # Errors
     /// As [`Self::token_nll`].
     ///
     /// # Panics
-    /// As [`Self::token_nll`].
+    /// As [`Self::token_nll`], and if `features_at` does not name a token of each row.
     pub fn read(
         &self,
         rows: &[Vec<u32>],
-        with_features: bool,
+        features_at: Option<&[usize]>,
     ) -> Result<Vec<JudgedRow>, JudgeError> {
+        if let Some(at) = features_at {
+            let is_inside = |(row, &at): (&Vec<u32>, &usize)| at < row.len();
+            assert!(
+                at.len() == rows.len() && rows.iter().zip(at).all(is_inside),
+                "features are asked for at {at:?} of rows of {:?} tokens",
+                rows.iter().map(Vec::len).collect::<Vec<_>>()
+            );
+        }
         let width = rows.iter().map(Vec::len).max().unwrap_or(0);
         assert!(
             width <= self.context_length,
             "a row has {width} tokens, the judge reads {}",
             self.context_length
         );
-        if width == 0 || width < 2 && !with_features {
+        if width == 0 || width < 2 && features_at.is_none() {
             return Ok(vec![JudgedRow::default(); rows.len()]);
         }
         // A row of one token has a feature and no cost.
@@ -182,17 +190,15 @@ impl Judge {
         };
         let nll = read_back(nll)?;
         let [n_rows, _, d_model] = hidden.dims();
-        let features = match with_features {
-            true => {
-                let last = rows.iter().enumerate().map(|(number, row)| {
-                    let position = number * width + row.len().saturating_sub(1);
-                    position as i64
-                });
-                let last = TensorData::new(last.collect::<Vec<i64>>(), [n_rows]);
-                let last = Tensor::<1, Int>::from_data(last, &self.device);
-                read_back(hidden.reshape([n_rows * width, d_model]).select(0, last))?
+        let features = match features_at {
+            Some(at) => {
+                let places = at.iter().enumerate();
+                let places = places.map(|(number, at)| (number * width + at) as i64);
+                let places = TensorData::new(places.collect::<Vec<i64>>(), [n_rows]);
+                let places = Tensor::<1, Int>::from_data(places, &self.device);
+                read_back(hidden.reshape([n_rows * width, d_model]).select(0, places))?
             }
-            false => Vec::new(),
+            None => Vec::new(),
         };
         let mut features = features.chunks(d_model);
         let costs = nll.chunks(width - 1).zip(rows).map(|(costs, row)| {
@@ -263,6 +269,26 @@ mod tests {
             for (a, b) in alone[0].iter().zip(costs) {
                 assert!((a - b).abs() < 1e-5, "{a} and {b}");
             }
+        }
+    }
+
+    #[test]
+    fn features_do_not_depend_on_what_stands_behind() {
+        let folder = judge_folder("gpt2");
+        let judge = Judge::open(folder.path(), &Device::flex()).unwrap();
+        let read = |row: &[u32], at| {
+            let mut read = judge
+                .read(&[row.to_vec(), vec![0]], Some(&[at, 0]))
+                .unwrap();
+            assert_eq!(read[1].costs, [0.0; 0]);
+            read.swap_remove(0).feature.unwrap()
+        };
+        let row = [0, 7, 9, 33, 250];
+        for at in 0..row.len() {
+            let (whole, cut) = (read(&row, at), read(&row[..=at], at));
+            assert!(whole.iter().zip(&cut).all(|(a, b)| (a - b).abs() < 1e-5));
+            let other = read(&row, (at + 1) % row.len());
+            assert!(whole.iter().zip(&other).any(|(a, b)| (a - b).abs() > 0.1));
         }
     }
 

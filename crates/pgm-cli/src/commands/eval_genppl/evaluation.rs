@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow};
 use burn_train::Interrupter;
 use pgm_eval::{
-    EvalError, GenerativePerplexity, GenerativeReport, Judge, JudgingProgress, ResultsFile,
-    SampleSource,
+    EvalError, FeatureText, GenerativePerplexity, GenerativeReport, Judge, JudgingProgress,
+    ResultsFile, SampleSource,
 };
 use serde_json::{Value, json};
 
@@ -46,7 +46,8 @@ pub struct Judging<'a> {
     pub batch_size: usize,
     pub max_length: usize,
     pub seed: u64,
-    pub with_features: bool,
+    /// The form of the texts that MAUVE compares, if it does.
+    pub features: Option<FeatureText>,
     pub interrupter: &'a Interrupter,
 }
 
@@ -64,7 +65,7 @@ impl Judging<'_> {
             n_samples,
             batch_size: self.batch_size,
             max_length: self.max_length,
-            with_features: self.with_features,
+            features: self.features,
         };
         let mut settings = json!({
             "judge": self.judge.name(),
@@ -74,8 +75,9 @@ impl Judging<'_> {
             "seed": self.seed,
             "source": source_settings,
         });
-        if self.with_features {
-            settings["features"] = json!("last hidden state");
+        if let Some(text) = self.features {
+            let text = text.name();
+            settings["features"] = json!(format!("last hidden state of the text {text}"));
         }
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;

@@ -7,10 +7,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use burn::tensor::Device;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use pgm_eval::{
-    Generator, HeldOutSamples, Judge, MauveConfig, ModelSamples, SamplerKind, SamplingSettings,
-    TextSamples,
+    FeatureText, Generator, HeldOutSamples, Judge, MauveConfig, ModelSamples, SamplerKind,
+    SamplingSettings, TextSamples,
 };
 use pgm_train::{Checkpoint, CheckpointChoice, LoadedRun};
 use serde_json::{Value, json};
@@ -74,6 +74,9 @@ pub struct EvalGenpplArgs {
     /// The texts that MAUVE compares with, in the forms of --samples, instead of the run's held-out text
     #[arg(long, value_name = "FILE", requires = "mauve")]
     references: Option<PathBuf>,
+    /// Of which text MAUVE takes the judge's state at the last token
+    #[arg(long, value_enum, default_value_t, requires = "mauve")]
+    mauve_text: MauveText,
     /// Draw SVG pictures into a folder: perplexity and entropy over steps, perplexity over entropy, and over seconds
     #[arg(long, value_name = "DIR")]
     plots: Option<PathBuf>,
@@ -98,6 +101,25 @@ pub struct EvalGenpplArgs {
     /// What to compute on [default: the fastest in this binary]
     #[arg(long)]
     backend: Option<Backend>,
+}
+
+/// The text whose last token gives the features that MAUVE compares.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum MauveText {
+    /// The words alone, as MAUVE's own code decodes them
+    #[default]
+    WithoutSpecialTokens,
+    /// BOS and EOS spelled out, as in ReMDM's code: packed rows are compared at their EOS, which hardly tells texts apart
+    WithSpecialTokens,
+}
+
+impl From<MauveText> for FeatureText {
+    fn from(text: MauveText) -> Self {
+        match text {
+            MauveText::WithoutSpecialTokens => Self::WithoutSpecialTokens,
+            MauveText::WithSpecialTokens => Self::WithSpecialTokens,
+        }
+    }
 }
 
 /// Default for `--samples`, as in the published figures.
@@ -155,7 +177,7 @@ impl EvalGenpplArgs {
             batch_size: self.batch_size,
             max_length: self.max_length.unwrap_or(0),
             seed: self.seed,
-            with_features: self.mauve,
+            features: self.mauve.then(|| self.mauve_text.into()),
             interrupter: &interrupter,
         };
         let (evaluations, references) = match &self.samples {
@@ -174,6 +196,7 @@ impl EvalGenpplArgs {
             judge: &judge,
             evaluations,
             references,
+            features: judging.features,
             max_length,
             seed: self.seed,
             provenance: provenance(&device),

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use pgm_eval::{GenerativeReport, Judge, Mauve, PlotCurve, PlotPoint, draw_plots};
+use pgm_eval::{FeatureText, GenerativeReport, Judge, Mauve, PlotCurve, PlotPoint, draw_plots};
 use pgm_train::Provenance;
 use serde_json::{Value, json};
 
@@ -15,6 +15,8 @@ pub struct Results<'a> {
     pub evaluations: Vec<Evaluation>,
     /// Of the text that MAUVE compares with.
     pub references: Option<Evaluation>,
+    /// The form of the texts that MAUVE compares, if it does.
+    pub features: Option<FeatureText>,
     /// Judge's tokens read of each text.
     pub max_length: usize,
     /// Of draws and bootstrap.
@@ -125,18 +127,19 @@ impl Results<'_> {
                 "Perplexity on the model's own tokens is not defined: the judge has another vocabulary."
                     .to_owned()
             });
-        let mauve = |mauve: &Mauve| {
+        let mauve = |(mauve, text): (&Mauve, FeatureText)| {
             format!(
-                "MAUVE of {} against {} texts: last hidden state of the judge, {} principal components, {} clusters, {} seeds; \
+                "MAUVE of {} against {} texts: last hidden state of the judge at the last token of the text {}, {} principal components, {} clusters, {} seeds; \
                  MAUVE* with smoothed frequencies. It compares only between equal numbers of texts.",
                 mauve.n_samples,
                 mauve.n_references,
+                text.name(),
                 mauve.n_components,
                 mauve.n_clusters,
                 mauve.n_seeds
             )
         };
-        let mauve = first.report.mauve.as_ref().map(mauve);
+        let mauve = first.report.mauve.as_ref().zip(self.features).map(mauve);
         let Provenance {
             version,
             commit,
