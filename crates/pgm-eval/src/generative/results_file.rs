@@ -137,10 +137,10 @@ fn check_header(content: &[u8], header: &str) -> Result<usize, String> {
     let end = content.iter().position(|&byte| byte == b'\n');
     let Some(end) = end else {
         let is_begun = header.as_bytes().starts_with(content);
-        return match is_begun || content.iter().all(|&byte| byte == 0) {
-            true => Ok(0),
-            false => Err("it holds no results; name another file".to_owned()),
-        };
+        if is_begun || content.iter().all(|&byte| byte == 0) {
+            return Ok(0);
+        }
+        return Err("it holds no results; name another file".to_owned());
     };
     let found: Value = serde_json::from_slice(&content[..end])
         .map_err(|error| format!("it holds no results: {error}; name another file"))?;

@@ -57,10 +57,10 @@ fn responsible<'a>(overrides: &'a [String], key: Option<&str>) -> Vec<&'a String
         key.is_some_and(|key| is_in(key, name) || is_in(name, key))
     };
     let found: Vec<&String> = overrides.iter().filter(concerns).collect();
-    match found.is_empty() {
-        true => overrides.iter().collect(),
-        false => found,
+    if found.is_empty() {
+        return overrides.iter().collect();
     }
+    found
 }
 
 /// The full name of the key in whose line a byte lies, in a text that was written by this program.
