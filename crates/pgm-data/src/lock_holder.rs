@@ -27,10 +27,14 @@ impl LockHolder {
     /// Says once how this process is to be noted in locks; without, they have its id alone. Of several calls the first
     /// one counts.
     pub fn introduce(host: String, command: &str, started: String) {
+        let mut shortened: String = command.chars().take(LONGEST_COMMAND).collect();
+        if shortened.len() < command.len() {
+            shortened.push_str(" ...");
+        }
         let holder = Self {
             process: std::process::id(),
             host,
-            command: command.chars().take(LONGEST_COMMAND).collect(),
+            command: shortened,
             started,
         };
         let _ = THIS_PROCESS.set(holder);

@@ -102,7 +102,8 @@ fn in_words(message: &str) -> String {
     let Some(largest) = largest_of(message) else {
         return message.to_string();
     };
-    if message.starts_with("invalid value: integer")
+    if (message.starts_with("invalid value: integer")
+        || message.starts_with("invalid type: floating point"))
         && let Some(value) = quoted.next()
     {
         return format!("the value is {value}, wanted an integer from 0 to {largest}");
@@ -243,6 +244,8 @@ mod tests {
             error.ends_with("wanted an integer from 0 to 4294967295"),
             "{error}"
         );
+        let error = refused("", &["training.n_steps=1e6"]);
+        assert!(error.contains("1000000.0, wanted an integer"), "{error}");
         let largest = [format!("seed={}", i64::MAX)];
         assert_eq!(parse::<Config>("", &largest).unwrap().seed, i64::MAX as u64);
     }
