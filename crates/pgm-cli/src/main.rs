@@ -4,9 +4,11 @@
 mod commands;
 mod dashboard;
 mod device;
+mod error_text;
 mod format;
 mod hub;
 mod interrupt;
+mod introduction;
 mod log_output;
 mod progress;
 
@@ -74,6 +76,7 @@ fn main() -> std::process::ExitCode {
         .with_target(false)
         .without_time()
         .init();
+    introduction::introduce();
     let result = match cli.command {
         Command::Train(args) => args.run(),
         Command::Distill(args) => args.run(),
@@ -89,36 +92,17 @@ fn main() -> std::process::ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {}", reasons(&error));
+            eprintln!("error: {}", error_text::error_text(&error));
             std::process::ExitCode::FAILURE
         }
     }
 }
 
-/// The reasons of an error, each once: some errors of libraries repeat their source in their own text.
-fn reasons(error: &anyhow::Error) -> String {
-    let mut causes = error.chain().map(ToString::to_string);
-    let first = causes.next().unwrap_or_default();
-    causes.fold(first, |text, cause| match text.contains(&cause) {
-        true => text,
-        false => format!("{text}: {cause}"),
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use anyhow::{Context, anyhow};
     use clap::CommandFactory;
 
     use super::*;
-
-    #[test]
-    fn a_reason_is_said_once() {
-        let error = anyhow!("no space").context("cannot write `a`: no space");
-        assert_eq!(reasons(&error), "cannot write `a`: no space");
-        let error = Err::<(), _>(anyhow!("no space")).context("cannot write `a`");
-        assert_eq!(reasons(&error.unwrap_err()), "cannot write `a`: no space");
-    }
 
     #[test]
     fn arguments_are_consistent() {

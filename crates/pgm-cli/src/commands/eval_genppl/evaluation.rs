@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use burn_train::Interrupter;
 use pgm_eval::{
     EvalError, FeatureText, GenerativePerplexity, GenerativeReport, Judge, JudgingProgress,
@@ -8,6 +8,7 @@ use pgm_eval::{
 };
 use serde_json::{Value, json};
 
+use super::super::results_folder::results_folder;
 use crate::progress::Stage;
 
 /// Texts from one source, judged.
@@ -79,8 +80,7 @@ impl Judging<'_> {
             let text = text.name();
             settings["features"] = json!(format!("last hidden state of the text {text}"));
         }
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
+        let folder = results_folder(None, folder.to_path_buf())?;
         let path = folder.join(ResultsFile::name_for(&settings));
         let mut results = ResultsFile::open(&path, &settings)?;
         let n_found = results.samples().len();
