@@ -29,6 +29,8 @@ fn config(root: &Path) -> PrepareConfig {
         validation: ValidationSplit::Fraction(0.1),
         split: DocumentSplit::File,
         text_field: "text".to_owned(),
+        special_tokens: Default::default(),
+        allow_lossy_tokenizer: false,
         output: root.join("prepared"),
     }
 }

@@ -46,6 +46,8 @@ fn config(root: &Path, name: &str, bytes: &[u8]) -> PrepareConfig {
         validation: ValidationSplit::Documents(1),
         split: DocumentSplit::BlankLines(1.try_into().unwrap()),
         text_field: Corpus::TEXT_FIELD.to_owned(),
+        special_tokens: Default::default(),
+        allow_lossy_tokenizer: false,
         output: root.join("prepared"),
     }
 }

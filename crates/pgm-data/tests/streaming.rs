@@ -40,6 +40,8 @@ fn a_corpus_takes_less_memory_than_its_text() {
         validation: ValidationSplit::Documents(1),
         split: DocumentSplit::File,
         text_field: Corpus::TEXT_FIELD.to_owned(),
+        special_tokens: Default::default(),
+        allow_lossy_tokenizer: false,
         output: root.path().join("few"),
     };
     // A first run of some batches takes what does not grow: tables, buffers, threads.

@@ -3,7 +3,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use pgm_data::{PreparedData, TokenDataset, Tokenizer};
+use pgm_data::{DataError, PreparedData, SpecialTokens, TokenDataset, Tokenizer};
 use pgm_model::weights::{WeightsChoice, WeightsSource};
 use pgm_model::{LanguageModel, LanguageModelConfig};
 use serde::{Deserialize, Serialize};
@@ -49,18 +49,26 @@ impl LoadedRun {
 }
 
 /// Which tokens a run was trained on.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Checksums {
+#[derive(Debug, Serialize, Deserialize)]
+struct TrainedData {
     train_sha256: String,
     validation_sha256: String,
+    /// Not all of them can be told from the tokenizer's file; runs of older versions do not have them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    special_tokens: Option<SpecialTokens>,
 }
 
-impl Checksums {
+impl TrainedData {
     fn of(data: &PreparedData) -> Self {
         Self {
             train_sha256: data.train().checksum(),
             validation_sha256: data.validation().checksum(),
+            special_tokens: Some(data.tokenizer().special_tokens().clone()),
         }
+    }
+
+    fn has_shards_of(&self, other: &Self) -> bool {
+        self.train_sha256 == other.train_sha256 && self.validation_sha256 == other.validation_sha256
     }
 }
 
@@ -239,7 +247,7 @@ impl RunFolder {
         }
         fs::create_dir_all(&self.root).map_err(TrainError::file("create", &self.root))?;
         data.tokenizer().save(self.root.join(TOKENIZER_FILE))?;
-        let text = serde_json::to_string_pretty(&Checksums::of(data)).expect("checksums");
+        let text = serde_json::to_string_pretty(&TrainedData::of(data)).expect("plain texts");
         Ok(pgm_data::write_file(
             &self.root.join(DATA_FILE),
             text.as_bytes(),
@@ -262,11 +270,7 @@ impl RunFolder {
 
     fn check_data(&self, data: &PreparedData) -> Result<(), TrainError> {
         self.check_tokenizer(data)?;
-        let path = self.root.join(DATA_FILE);
-        let text = fs::read_to_string(&path).map_err(TrainError::file("read", &path))?;
-        let trained: Checksums =
-            serde_json::from_str(&text).map_err(TrainError::file("read", &path))?;
-        if trained == Checksums::of(data) {
+        if self.trained_data()?.has_shards_of(&TrainedData::of(data)) {
             return Ok(());
         }
         Err(TrainError::OtherData {
@@ -275,9 +279,32 @@ impl RunFolder {
         })
     }
 
+    fn trained_data(&self) -> Result<TrainedData, TrainError> {
+        let path = self.root.join(DATA_FILE);
+        let text = fs::read_to_string(&path).map_err(TrainError::file("read", &path))?;
+        serde_json::from_str(&text).map_err(TrainError::file("read", &path))
+    }
+
+    /// The tokenizer, with the special tokens that it was trained with.
+    fn tokenizer(&self) -> Result<Tokenizer, TrainError> {
+        let path = self.root.join(TOKENIZER_FILE);
+        let noted = match self.root.join(DATA_FILE).exists() {
+            true => self.trained_data()?.special_tokens,
+            false => None,
+        };
+        Ok(match noted {
+            Some(tokens) => Tokenizer::from_file_with_tokens(path, &tokens)?,
+            None => Tokenizer::from_file(path)?,
+        })
+    }
+
     fn check_tokenizer(&self, data: &PreparedData) -> Result<(), TrainError> {
-        let tokenizer = Tokenizer::from_file(self.root.join(TOKENIZER_FILE))?;
-        if tokenizer.fingerprint() == data.tokenizer().fingerprint() {
+        let is_same = match self.tokenizer() {
+            Ok(tokenizer) => tokenizer.fingerprint() == data.tokenizer().fingerprint(),
+            Err(TrainError::Data(DataError::OtherSpecialToken { .. })) => false,
+            Err(error) => return Err(error),
+        };
+        if is_same {
             return Ok(());
         }
         Err(TrainError::OtherTokenizer {
@@ -324,7 +351,7 @@ impl RunFolder {
     ) -> Result<LoadedRun, TrainError> {
         let config = self.config()?.ok_or_else(|| self.missing("config.toml"))?;
         let checkpoint = self.checkpoint(checkpoint)?;
-        let tokenizer = Tokenizer::from_file(self.root.join(TOKENIZER_FILE))?;
+        let tokenizer = self.tokenizer()?;
         let (vocab_size, mask_token) = vocabulary(&tokenizer);
         let network = config
             .model

@@ -1,6 +1,9 @@
 use std::path::Path;
 
-use pgm_data::{BpeTables, Tokenizer, WordSplit};
+use pgm_data::{
+    BpeTables, DeclaredToken, SpecialTokenChoice, TokenName, TokenRole, TokenSource, Tokenizer,
+    WordSplit,
+};
 use pgm_model::weights::GgufFile;
 
 use super::JudgeError;
@@ -8,8 +11,20 @@ use super::JudgeError;
 /// Token types of GGUF that stand for no text: control and unknown.
 const SPECIAL_TYPES: [i128; 2] = [2, 3];
 
-/// The tokenizer in the header of a file.
-pub(super) fn read(file: &GgufFile, path: &Path) -> Result<Tokenizer, JudgeError> {
+/// Special tokens that the header names.
+const SPECIAL_KEYS: [(TokenRole, &str); 4] = [
+    (TokenRole::Bos, "tokenizer.ggml.bos_token_id"),
+    (TokenRole::Eos, "tokenizer.ggml.eos_token_id"),
+    (TokenRole::Mask, "tokenizer.ggml.mask_token_id"),
+    (TokenRole::Pad, "tokenizer.ggml.padding_token_id"),
+];
+
+/// The tokenizer in the header of a file; a choice of special tokens goes before what the header says.
+pub(super) fn read(
+    file: &GgufFile,
+    path: &Path,
+    choice: &SpecialTokenChoice,
+) -> Result<Tokenizer, JudgeError> {
     let failed = |reason: String| JudgeError::GgufTokenizer {
         path: path.to_path_buf(),
         reason,
@@ -27,10 +42,11 @@ pub(super) fn read(file: &GgufFile, path: &Path) -> Result<Tokenizer, JudgeError
     let words = match file.text(words) {
         Some("gpt-2") => WordSplit::Gpt2,
         Some("smollm") => WordSplit::SingleDigits,
+        Some("llama-bpe") => WordSplit::Llama3,
         other => {
             let other = other.unwrap_or("missing");
             return Err(failed(format!(
-                "`{words}` is `{other}`, wanted `gpt-2` or `smollm`"
+                "`{words}` is `{other}`, wanted `gpt-2`, `smollm` or `llama-bpe`"
             )));
         }
     };
@@ -49,8 +65,17 @@ pub(super) fn read(file: &GgufFile, path: &Path) -> Result<Tokenizer, JudgeError
             .collect(),
         words,
     };
-    Ok(Tokenizer::from_bpe_tables(
+    let mut declared = choice.declarations();
+    declared.extend(SPECIAL_KEYS.into_iter().filter_map(|(role, key)| {
+        Some(DeclaredToken {
+            role,
+            name: TokenName::Id(file.size(key)?.try_into().ok()?),
+            source: TokenSource::GgufHeader,
+        })
+    }));
+    Ok(Tokenizer::from_bpe_tables_with(
         &path.display().to_string(),
         &tables,
+        &declared,
     )?)
 }

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use burn::tensor::Device;
 use clap::Args;
+use pgm_data::SpecialTokenChoice;
 use pgm_eval::{
     Generator, HeldOutSamples, Judge, MauveConfig, ModelSamples, SamplerKind, SamplingSettings,
     TextSamples,
@@ -50,6 +51,10 @@ pub struct EvalGenpplArgs {
     /// hub once
     #[arg(long, value_name = "JUDGE")]
     judge: PathBuf,
+    /// Special tokens of the judge which its files do not tell, or tell wrongly, as its vocabulary spells them, or their
+    /// ids; `pgm info` shows which are taken
+    #[arg(long, value_name = "bos=TOKEN,eos=TOKEN")]
+    judge_special_tokens: Option<SpecialTokenChoice>,
     #[command(flatten)]
     model: RunArgs,
     /// Judge the texts of a file instead: an object with `text` in each line (`.jsonl`), or a text in each line
@@ -137,7 +142,8 @@ impl EvalGenpplArgs {
         }
         let LocatedModel { path, origin } = hub::judge(&self.judge)?;
         let device = device::open(self.backend)?;
-        let judge = Judge::open(&path, &device)?;
+        let special_tokens = self.judge_special_tokens.clone().unwrap_or_default();
+        let judge = Judge::open_choosing(&path, &special_tokens, &device)?;
         let judge = match origin {
             Some(origin) => judge.with_name(origin.name),
             None => judge,
