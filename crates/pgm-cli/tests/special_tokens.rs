@@ -240,16 +240,16 @@ fn a_setting_names_what_no_file_tells() {
         "data.tokenizer=bare.json",
         "data.special_tokens={eos=\"<end>\"}",
     ];
-    stdout(&train(root, "run", &chosen));
+    stdout(&train(root, "chosen", &chosen));
     let tokens = wanted([
         ("BOS", "256 `<end>`, from EOS: there is no BOS"),
         ("EOS", "256 `<end>`, from the setting `special_tokens`"),
         ("MASK", "257, behind the tokenizer's last"),
     ]);
-    assert_eq!(shown(root, "run"), tokens);
+    assert_eq!(shown(root, "chosen"), tokens);
     // Another choice is another run.
     let other = ["data.tokenizer=bare.json", "data.special_tokens={eos=10}"];
-    let error = stderr(&train(root, "run", &other));
+    let error = stderr(&train(root, "chosen", &other));
     assert!(error.contains("data.special_tokens"), "{error}");
 }
 
@@ -283,7 +283,7 @@ fn judges_begin_and_end_with_the_special_tokens_of_their_tokenizer() {
         stdout(&pgm(root, &[&args[..], more].concat()));
         let report = std::fs::read_to_string(root.join("report.json")).expect("a report");
         let report: Value = serde_json::from_str(&report).expect("JSON");
-        let value = &report["evaluations"][0]["report"]["perplexity"]["value"];
+        let value = &report["evaluations"][0]["report"]["generative_perplexity"]["value"];
         value
             .as_f64()
             .unwrap_or_else(|| panic!("no perplexity in {report}"))

@@ -1,5 +1,6 @@
 //! Encoding that keeps account of what is lost.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde::Deserialize;
@@ -13,6 +14,7 @@ use tokenizers::{
 };
 
 use crate::byte_level::byte_chars;
+use crate::special_token_search::spelled;
 use crate::text_loss::TextLoss;
 
 /// Stands for white space in tokens of SentencePiece's kind.
@@ -95,7 +97,9 @@ impl LossCounter {
                 let is_lost = |(place, _)| parts.iter().any(|part| part.contains(&place));
                 let is_lost: Vec<bool> = word.char_indices().map(is_lost).collect();
                 self.lost_chars(word, &is_lost, |c| {
-                    if !c.is_whitespace() && c != WORD_MARK {
+                    if c.is_whitespace() || c == WORD_MARK {
+                        loss.n_white_space += 1;
+                    } else {
                         loss.forget_char(c);
                     }
                 });
@@ -122,7 +126,7 @@ impl LossCounter {
     }
 
     /// What is in the text of `ids`, which are those of `text`, and not in the text, or the other way round. White space
-    /// does not count.
+    /// and the unknown token do not count.
     pub(crate) fn decoding_loss(
         &self,
         tokenizer: &Tokenizer,
@@ -134,14 +138,20 @@ impl LossCounter {
             return Ok(TextLoss::default());
         }
         let mut balance: HashMap<char, i64> = HashMap::new();
+        let unknown = self.unknown.and_then(|id| spelled(tokenizer, id));
+        let unknown = unknown.as_deref().filter(|unknown| !unknown.is_empty());
         let mut count = |text: &str, sign: i64| {
+            let text = unknown.map_or(Cow::Borrowed(text), |unknown| {
+                text.replace(unknown, "").into()
+            });
             for c in text.chars() {
                 if !c.is_whitespace() && c != WORD_MARK {
                     *balance.entry(c).or_default() += sign;
                 }
             }
         };
-        count(&tokenizer.decode(ids, false)?, 1);
+        let known = ids.iter().copied().filter(|&id| Some(id) != self.unknown);
+        count(&tokenizer.decode(&known.collect::<Vec<_>>(), false)?, 1);
         let added = tokenizer.get_added_vocabulary();
         let parts = added.extract_and_normalize(tokenizer.get_normalizer(), text);
         for (part, _, tokens) in parts.get_splits(OffsetReferential::Original, OffsetType::None) {
@@ -352,6 +362,12 @@ mod tests {
         assert_eq!(lost(&unigram, "a aa"), (0, 0, String::new()));
         // A line end is white space, too.
         assert_eq!(lost(&unigram, "a\na ééx"), (0, 3, "éx".to_owned()));
+        let (ids, loss) = encode(&unigram, "a\na a");
+        assert_eq!((loss.is_none(), loss.n_white_space), (true, 1));
+        // The unknown token for it is nothing that a decoder invents.
+        let counter = LossCounter::new(&unigram);
+        let decoded = counter.decoding_loss(&unigram, "a\na a", &ids).unwrap();
+        assert_eq!(decoded, TextLoss::default());
     }
 
     #[test]

@@ -126,6 +126,13 @@ pub fn prepare(
             "the tokens do not have all of the text: {loss}"
         );
     }
+    if loss.n_white_space > 0 {
+        tracing::warn!(
+            tokenizer = tokenizer.name(),
+            n_characters = loss.n_white_space,
+            "white space became the unknown token, line ends for instance"
+        );
+    }
     tokenizer.save(config.output.join(PreparedData::TOKENIZER_FILE))?;
     Manifest {
         format_version: Manifest::VERSION,

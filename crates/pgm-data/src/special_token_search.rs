@@ -105,9 +105,10 @@ impl<'a> SpecialTokenSearch<'a> {
         if is_named || declared.source == TokenSource::Setting {
             return true;
         }
-        let is_special = match self.is_bare {
-            false => self.is_marked(&token.token),
-            true => is_in_brackets(&token.token),
+        let is_special = if self.is_bare {
+            is_in_brackets(&token.token)
+        } else {
+            self.is_marked(&token.token)
         };
         let is_boundary = matches!(declared.role, TokenRole::Bos | TokenRole::Eos);
         let is_unknown = is_boundary && self.unknown == Some(token.id);
@@ -205,9 +206,10 @@ impl<'a> SpecialTokenSearch<'a> {
         DataError::MissingSpecialTokens {
             name: self.name.to_owned(),
             role,
-            special: match special.is_empty() {
-                true => "no token is marked as special".to_owned(),
-                false => format!("its special tokens begin with {}", special.join(", ")),
+            special: if special.is_empty() {
+                "no token is marked as special".to_owned()
+            } else {
+                format!("its special tokens begin with {}", special.join(", "))
             },
         }
     }

@@ -7,8 +7,8 @@ const MAX_EXAMPLES: usize = 8;
 
 /// Characters of a text that its tokens do not have.
 ///
-/// White space counts only where it is dropped by a model that has no unknown token: tokenizers of BERT's kind take it for
-/// the end of a word, whatever it is. What a normaliser takes away (accents, control characters) does not count.
+/// White space is lost only where a model without an unknown token drops it: tokenizers of BERT's kind take it for the end
+/// of a word, whatever it is. What a normaliser takes away (accents, control characters) does not count.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextLoss {
@@ -18,6 +18,9 @@ pub struct TextLoss {
     pub n_unknown: u64,
     /// Characters that are in the tokens and not in the text.
     pub n_invented: u64,
+    /// White space that became the unknown token; no loss of text, but a token that does not say which.
+    #[serde(default)]
+    pub n_white_space: u64,
     /// Some of them, each once.
     pub examples: String,
 }
@@ -47,6 +50,7 @@ impl TextLoss {
         self.n_dropped += other.n_dropped;
         self.n_unknown += other.n_unknown;
         self.n_invented += other.n_invented;
+        self.n_white_space += other.n_white_space;
         other
             .examples
             .chars()

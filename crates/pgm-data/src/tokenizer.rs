@@ -252,17 +252,28 @@ impl Tokenizer {
         name: String,
         declared: &[DeclaredToken],
     ) -> Result<Self, DataError> {
-        let unknown = LossCounter::new(&inner).unknown();
-        let special = SpecialTokenSearch::new(&inner, &name, declared, unknown).find()?;
-        Self::with_tokens(inner, name, special)
+        let losses = LossCounter::new(&inner);
+        let search = SpecialTokenSearch::new(&inner, &name, declared, losses.unknown());
+        let special = search.find()?;
+        Self::build(inner, name, special, losses)
     }
 
+    /// Takes special tokens that were found before.
     pub(crate) fn with_tokens(
         inner: tokenizers::Tokenizer,
         name: String,
         special: SpecialTokens,
     ) -> Result<Self, DataError> {
         let losses = LossCounter::new(&inner);
+        Self::build(inner, name, special, losses)
+    }
+
+    fn build(
+        inner: tokenizers::Tokenizer,
+        name: String,
+        special: SpecialTokens,
+        losses: LossCounter,
+    ) -> Result<Self, DataError> {
         let mut content = serialise(&inner, &name)?;
         let alone = SpecialTokenSearch::new(&inner, &name, &[], losses.unknown()).find();
         if !alone.is_ok_and(|alone| alone.ids() == special.ids()) {

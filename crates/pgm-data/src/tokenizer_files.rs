@@ -108,13 +108,13 @@ fn take_chance_away(tokenizer: &mut tokenizers::Tokenizer, name: &str) {
             let mut model = model.clone();
             let dropout = model.dropout.take();
             tokenizer.with_model(model);
-            ("model.dropout", dropout.map(f64::from))
+            ("model.dropout", dropout.map(|dropout| dropout.to_string()))
         }
         ModelWrapper::Unigram(model) if model.alpha.is_some_and(|alpha| alpha > 0.0) => {
             let mut model = model.clone();
             let alpha = model.alpha.take();
             tokenizer.with_model(model);
-            ("model.alpha", alpha)
+            ("model.alpha", alpha.map(|alpha| alpha.to_string()))
         }
         _ => return,
     };

@@ -220,7 +220,7 @@ impl RunFolder {
 
     /// Makes the folder and writes the configuration, or checks that it is the one of the run that
     /// is there. A longer or shorter `training.n_steps` is no other run, unless the learning rate
-    /// depends on it; nor is another number of `data.workers`.
+    /// depends on it; nor is another number of `data.workers`, or leave to lose text.
     pub(crate) fn start(&self, config: &ExperimentConfig) -> Result<(), TrainError> {
         if let Some(found) = self.config()?
             && let Some(key) = difference(&found, config)
@@ -288,9 +288,10 @@ impl RunFolder {
     /// The tokenizer, with the special tokens that it was trained with.
     fn tokenizer(&self) -> Result<Tokenizer, TrainError> {
         let path = self.root.join(TOKENIZER_FILE);
-        let noted = match self.root.join(DATA_FILE).exists() {
-            true => self.trained_data()?.special_tokens,
-            false => None,
+        let noted = if self.root.join(DATA_FILE).exists() {
+            self.trained_data()?.special_tokens
+        } else {
+            None
         };
         Ok(match noted {
             Some(tokens) => Tokenizer::from_file_with_tokens(path, &tokens)?,
@@ -411,6 +412,8 @@ fn difference(found: &ExperimentConfig, wanted: &ExperimentConfig) -> Option<Str
             config.training.n_steps = 0;
         }
         config.data.workers = 0;
+        // It lets a run begin, and changes nothing in it.
+        config.data.allow_lossy_tokenizer = false;
         let mut table: toml::Table = toml::from_str(&config.to_toml()).expect("own TOML");
         table.remove("sampling");
         table

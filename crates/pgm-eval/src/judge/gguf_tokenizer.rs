@@ -79,3 +79,101 @@ pub(super) fn read(
         &declared,
     )?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An entry of a header.
+    enum Entry<'a> {
+        Number(u32),
+        Text(&'a str),
+        Texts(&'a [&'a str]),
+        Numbers(&'a [u32]),
+    }
+
+    /// A GGUF file with a header alone.
+    fn gguf(entries: &[(&str, Entry)]) -> Vec<u8> {
+        fn text(bytes: &mut Vec<u8>, text: &str) {
+            bytes.extend((text.len() as u64).to_le_bytes());
+            bytes.extend(text.as_bytes());
+        }
+        // Types of the format: 4 is u32, 8 a text, 9 a list.
+        let mut bytes = b"GGUF".to_vec();
+        bytes.extend(3_u32.to_le_bytes());
+        bytes.extend(0_u64.to_le_bytes());
+        bytes.extend((entries.len() as u64).to_le_bytes());
+        for (key, entry) in entries {
+            text(&mut bytes, key);
+            match entry {
+                Entry::Number(number) => {
+                    bytes.extend([4_u32, *number].map(u32::to_le_bytes).concat());
+                }
+                Entry::Text(value) => {
+                    bytes.extend(8_u32.to_le_bytes());
+                    text(&mut bytes, value);
+                }
+                Entry::Texts(values) => {
+                    bytes.extend([9_u32, 8].map(u32::to_le_bytes).concat());
+                    bytes.extend((values.len() as u64).to_le_bytes());
+                    values.iter().for_each(|value| text(&mut bytes, value));
+                }
+                Entry::Numbers(values) => {
+                    bytes.extend([9_u32, 4].map(u32::to_le_bytes).concat());
+                    bytes.extend((values.len() as u64).to_le_bytes());
+                    let values = values.iter().flat_map(|value| value.to_le_bytes());
+                    bytes.extend(values);
+                }
+            }
+        }
+        bytes
+    }
+
+    #[test]
+    fn the_header_says_which_tokens_begin_and_end_a_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("judge.gguf");
+        let tokens = ["a", "b", "<go>", "<stop>", "<|endoftext|>"];
+        let read = |more: Vec<(&str, Entry)>, words, choice: &str| {
+            let mut entries = vec![
+                ("tokenizer.ggml.model", Entry::Text("gpt2")),
+                ("tokenizer.ggml.pre", Entry::Text(words)),
+                ("tokenizer.ggml.tokens", Entry::Texts(&tokens)),
+                ("tokenizer.ggml.merges", Entry::Texts(&[])),
+                (
+                    "tokenizer.ggml.token_type",
+                    Entry::Numbers(&[1, 1, 3, 3, 3]),
+                ),
+            ];
+            entries.extend(more);
+            std::fs::write(&path, gguf(&entries)).unwrap();
+            let choice = match choice {
+                "" => SpecialTokenChoice::default(),
+                choice => choice.parse().unwrap(),
+            };
+            let file = GgufFile::open(&path).unwrap();
+            let tokenizer = super::read(&file, &path, &choice).unwrap();
+            let tokens = tokenizer.special_tokens();
+            let of = |token: &pgm_data::SpecialToken| (token.id, token.source);
+            (of(&tokens.bos), of(&tokens.eos))
+        };
+        let header = || {
+            vec![
+                ("tokenizer.ggml.bos_token_id", Entry::Number(2)),
+                ("tokenizer.ggml.eos_token_id", Entry::Number(3)),
+            ]
+        };
+        let (by_header, by_name) = (TokenSource::GgufHeader, TokenSource::Name);
+        for words in ["gpt-2", "smollm", "llama-bpe"] {
+            assert_eq!(read(vec![], words, ""), ((4, by_name), (4, by_name)));
+            assert_eq!(read(header(), words, ""), ((2, by_header), (3, by_header)));
+        }
+        assert_eq!(
+            read(header(), "gpt-2", "eos=<|endoftext|>"),
+            ((2, by_header), (4, TokenSource::Setting))
+        );
+        // 0 is a letter.
+        let wrong = vec![("tokenizer.ggml.bos_token_id", Entry::Number(0))];
+        assert_eq!(read(wrong, "gpt-2", "").0, (4, by_name));
+    }
+}

@@ -63,9 +63,10 @@ impl Judge {
         let name = path.file_name().unwrap_or(path.as_os_str());
         let name = name.to_string_lossy().into_owned();
         let (config, tokenizer) = Self::describe(path, choice)?;
-        let weights_path = match path.is_file() {
-            true => path.to_path_buf(),
-            false => weights_of(path)?,
+        let weights_path = if path.is_file() {
+            path.to_path_buf()
+        } else {
+            weights_of(path)?
         };
         let weights = WeightsFile::open(&weights_path, WeightsChoice::default())?;
         let mut n_weight_bytes = 0;
