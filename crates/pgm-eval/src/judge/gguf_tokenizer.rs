@@ -126,6 +126,8 @@ mod tests {
                 }
             }
         }
+        // Weights, of which there are none, begin at a multiple of 32.
+        bytes.resize(bytes.len().next_multiple_of(32), 0);
         bytes
     }
 
