@@ -1,10 +1,13 @@
+use tokenizers::SplitDelimiterBehavior;
 use tokenizers::models::bpe::{BPE, Merges, Vocab};
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 
 use crate::byte_level::{byte_level_tokenizer, words};
-use crate::{DataError, Tokenizer};
+use crate::{DataError, DeclaredToken, Tokenizer};
 
 /// The tables of a byte-level BPE, as GGUF files hold them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +29,13 @@ pub enum WordSplit {
     Gpt2,
     /// Each digit by itself, then GPT-2's pattern: SmolLM's.
     SingleDigits,
+    /// Llama 3's pattern; a word that is a token is not taken apart.
+    Llama3,
 }
+
+/// # Reference
+/// `tokenizer.json` of Llama 3.
+const LLAMA3_WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 impl Tokenizer {
     /// A tokenizer of the given tables.
@@ -34,6 +43,18 @@ impl Tokenizer {
     /// # Errors
     /// When a merge has not two parts that are tokens, or there are no tokens for beginning and end.
     pub fn from_bpe_tables(name: &str, tables: &BpeTables) -> Result<Self, DataError> {
+        Self::from_bpe_tables_with(name, tables, &[])
+    }
+
+    /// The same, with what is said of special tokens elsewhere, the most reliable first.
+    ///
+    /// # Errors
+    /// As [`Self::from_bpe_tables`], and when a setting names a token that does not exist.
+    pub fn from_bpe_tables_with(
+        name: &str,
+        tables: &BpeTables,
+        declared: &[DeclaredToken],
+    ) -> Result<Self, DataError> {
         let failed = |reason: String| DataError::Tokenizer {
             name: name.to_owned(),
             action: "be read",
@@ -49,11 +70,21 @@ impl Tokenizer {
         let vocab: Vocab = tables.tokens.iter().cloned().zip(0_u32..).collect();
         let model = BPE::builder()
             .vocab_and_merges(vocab, merges)
+            .ignore_merges(tables.words == WordSplit::Llama3)
             .build()
             .map_err(|error| failed(error.to_string()))?;
         let mut inner = byte_level_tokenizer(model);
-        if tables.words == WordSplit::SingleDigits {
-            let parts: Vec<PreTokenizerWrapper> = vec![Digits::new(true).into(), words().into()];
+        let parts: Vec<PreTokenizerWrapper> = match tables.words {
+            WordSplit::Gpt2 => vec![words().into()],
+            WordSplit::SingleDigits => vec![Digits::new(true).into(), words().into()],
+            WordSplit::Llama3 => {
+                let pattern = SplitPattern::Regex(LLAMA3_WORDS.to_owned());
+                let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false);
+                let split = split.map_err(|error| failed(error.to_string()))?;
+                vec![split.into(), ByteLevel::new(false, true, false).into()]
+            }
+        };
+        if tables.words != WordSplit::Gpt2 {
             inner.with_pre_tokenizer(Some(Sequence::new(parts)));
         }
         let special = tables.special.iter().map(|&id| {
@@ -66,13 +97,14 @@ impl Tokenizer {
         inner
             .add_special_tokens(special)
             .map_err(|error| failed(error.to_string()))?;
-        Self::new(inner, name.to_owned())
+        Self::new(inner, name.to_owned(), declared)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{TokenName, TokenRole, TokenSource};
 
     fn tables(words: WordSplit) -> BpeTables {
         let tokens = ["<|endoftext|>", "Ġ", "1", "2", "a", "12", "Ġ1", "Ġa"];
@@ -98,6 +130,28 @@ mod tests {
         // GPT-2's words are " a", "12" and " 1"; single digits also leave the space before one alone.
         assert_eq!(encode(WordSplit::Gpt2, text), [7, 5, 0, 6]);
         assert_eq!(encode(WordSplit::SingleDigits, text), [7, 2, 3, 0, 1, 2]);
+        // Llama 3's numbers are words of up to three digits, without the space.
+        assert_eq!(encode(WordSplit::Llama3, text), [7, 5, 0, 1, 2]);
+    }
+
+    #[test]
+    fn a_header_says_which_tokens_are_special() {
+        let mut tables = tables(WordSplit::Gpt2);
+        tables.tokens.push("<go>".to_owned());
+        tables.special.push(8);
+        let declared = |role, id| DeclaredToken {
+            role,
+            name: TokenName::Id(id),
+            source: TokenSource::GgufHeader,
+        };
+        let read = |declared: &[DeclaredToken]| {
+            let read = Tokenizer::from_bpe_tables_with("tables", &tables, declared).unwrap();
+            (read.bos_id(), read.eos_id())
+        };
+        assert_eq!(read(&[]), (0, 0));
+        assert_eq!(read(&[declared(TokenRole::Bos, 8)]), (8, 0));
+        // 4 is a letter.
+        assert_eq!(read(&[declared(TokenRole::Eos, 4)]), (0, 0));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use crate::FileContent;
+use crate::{FileContent, TextLoss, TokenName, TokenRole};
 
 /// Everything that can go wrong between a text file and a batch of tokens.
 ///
@@ -141,13 +141,73 @@ pub enum DataError {
         /// The most text that can be used, in bytes.
         limit: usize,
     },
-    /// A tokenizer file without the tokens that begin and end a text.
+    /// A tokenizer of which nothing says what begins or ends a text.
     #[error(
-        "tokenizer `{name}` has no tokens for the beginning and the end of a text; wanted `[CLS]` and `[SEP]`, `<s>` and `</s>`, or `<|endoftext|>`; add them to its `added_tokens`"
+        "tokenizer `{name}` has no token that is known as {role}: {special}, none of a usual name, and neither its post-processor nor a `tokenizer_config.json`, `config.json` or `generation_config.json` beside a `tokenizer.json` tells; name the token with `special_tokens`, as in `special_tokens = {{ {} = \"<token>\" }}`", role.key()
     )]
     MissingSpecialTokens {
         /// The tokenizer's name.
         name: String,
+        /// What no token is known for.
+        role: TokenRole,
+        /// Which special tokens there are, in words.
+        special: String,
+    },
+    /// A setting names a token that the vocabulary does not have.
+    #[error(
+        "tokenizer `{name}` has no token {got}, which `special_tokens` names as {role}; wanted a token as the vocabulary spells it, or its id"
+    )]
+    UnknownSpecialToken {
+        /// The tokenizer's name.
+        name: String,
+        /// What it is to be.
+        role: TokenRole,
+        /// The setting as given.
+        got: TokenName,
+    },
+    /// A tokenizer that is not the one whose special tokens were noted.
+    #[error(
+        "tokenizer `{name}` is not the one that its special tokens were noted for: {role} was {id}, `{wanted}`, and that id is {}; put the right file back", found.as_ref().map_or("none of its tokens".to_owned(), |found| format!("`{found}`"))
+    )]
+    OtherSpecialToken {
+        /// The tokenizer's name.
+        name: String,
+        /// What the token is for.
+        role: TokenRole,
+        /// Its id.
+        id: u32,
+        /// How it was spelled.
+        wanted: String,
+        /// How it is spelled now.
+        found: Option<String>,
+    },
+    /// A setting for special tokens that is none.
+    #[error(
+        "`{got}` names no special token; wanted `bos=TOKEN,eos=TOKEN`, also with `mask` and `pad`, each once, a token being what the vocabulary has or its id"
+    )]
+    InvalidSpecialTokens {
+        /// The part that is wrong.
+        got: String,
+    },
+    /// A file beside a tokenizer that is not JSON.
+    #[error("`{}` is not JSON: {reason}; correct it, or remove it to do without", path.display())]
+    TokenizerCompanion {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: serde_json::Error,
+    },
+    /// A tokenizer that does not keep the text that it is given.
+    #[error(
+        "tokenizer `{name}` does not keep the text: of {n_bytes} bytes, {loss}; take a tokenizer that has tokens for all of it (byte-level, or with byte fallback), or go on without with `data.allow_lossy_tokenizer = true`"
+    )]
+    LossyTokenizer {
+        /// The tokenizer's name.
+        name: String,
+        /// Bytes of text that were looked at.
+        n_bytes: u64,
+        /// What is lost.
+        loss: TextLoss,
     },
     /// The tokenizer library failed.
     #[error("tokenizer `{name}` cannot {action}: {reason}")]

@@ -2,7 +2,8 @@
 //! and shuffling.
 //!
 //! - [`Tokenizer`] turns text into ids: GPT-2's own, a byte-level BPE learned from a text, or any
-//!   `tokenizer.json`. [`TokenizerSpec`] names one in a configuration.
+//!   `tokenizer.json`. [`TokenizerSpec`] names one in a configuration. [`SpecialTokens`] are those that stand for no text,
+//!   and [`TextLoss`] counts what a tokenizer does not keep of a text.
 //! - [`prepare`] reads text files once and writes [`TokenShard`]s for training and validation; a second call
 //!   with the same text opens what is there. [`PreparedData`] is such a folder.
 //! - [`Packing`] makes rows of one length of a shard (a `burn_dataset::Dataset`), documents one behind the other or
@@ -16,7 +17,8 @@
 //! ```
 //! use burn_dataset::Dataset;
 //! use pgm_data::{
-//!     BadLines, DocumentSplit, Packing, PrepareConfig, ShuffledBatches, TokenBatch, ValidationSplit, prepare,
+//!     BadLines, DocumentSplit, Packing, PrepareConfig, ShuffledBatches, SpecialTokenChoice, TokenBatch,
+//!     ValidationSplit, prepare,
 //! };
 //!
 //! # let folder = tempfile::tempdir()?;
@@ -29,6 +31,8 @@
 //!     split: DocumentSplit::File,
 //!     text_field: "text".to_owned(),
 //!     bad_lines: BadLines::Refuse,
+//!     special_tokens: SpecialTokenChoice::default(),
+//!     allow_lossy_tokenizer: false,
 //!     output,
 //! };
 //! let data = prepare(&config, &mut |_progress| {})?;
@@ -51,8 +55,9 @@
 //! | `*.jsonl` (read) | one JSON object a line, each a document, as the standard or as Python has it; its text is the field [`PrepareConfig::text_field`] |
 //! | `*.txt.gz`, `*.jsonl.gz`, `*.txt.zst`, `*.jsonl.zst` (read) | the same, compressed; members and frames are joined, windows of `zstd --long` read |
 //! | `tokenizer.json` (read, written) | the format of Hugging Face's `tokenizers` |
+//! | `tokenizer_config.json`, `special_tokens_map.json`, `config.json`, `generation_config.json` (read) | beside it, as models come with them: which tokens begin and end a text |
 //! | `train.tok`, `validation.tok` (read, written) | [`TokenShard`]: a header of 128 bytes (`PGMSHARD`, format version, bytes a token, vocabulary size, tokens, documents, the tokenizer's fingerprint, SHA-256), the tokens with 2 bytes each (4 above 65536 ids), the end of each document with 8 bytes; all little-endian |
-//! | `manifest.json` (read, written) | [`Manifest`]: sources with sizes and hashes, settings, counts; its presence says that a folder is complete |
+//! | `manifest.json` (read, written) | [`Manifest`]: sources with sizes and hashes, settings, special tokens, counts; its presence says that a folder is complete |
 //!
 //! Files are written under a temporary name and renamed, so that nothing half-written carries a real name.
 
@@ -66,6 +71,7 @@ mod bpe_training;
 mod byte_level;
 mod checksum;
 mod corpus;
+mod counted_encoding;
 mod detokenizer;
 mod document_split;
 mod documents;
@@ -81,6 +87,7 @@ mod manifest;
 mod packed_dataset;
 mod packing;
 mod padded_dataset;
+mod post_processor_ends;
 mod prepare;
 mod prepare_lock;
 mod prepared_data;
@@ -88,14 +95,20 @@ mod python_json;
 mod shard_header;
 mod shard_writer;
 mod shuffled_batches;
+mod special_token_choice;
+mod special_token_names;
+mod special_token_search;
 mod special_tokens;
 mod text_file;
 mod text_format;
+mod text_loss;
 mod text_pieces;
 mod text_reader;
 mod token_batch;
 mod token_shard;
 mod tokenizer;
+mod tokenizer_companions;
+mod tokenizer_files;
 mod tokenizer_spec;
 mod training_text;
 mod validation_split;
@@ -124,7 +137,10 @@ pub use prepared_data::PreparedData;
 pub use python_json::{PythonJson, from_python_json};
 pub use shard_writer::ShardWriter;
 pub use shuffled_batches::ShuffledBatches;
+pub use special_token_choice::{SpecialTokenChoice, TokenName};
+pub use special_tokens::{DeclaredToken, SpecialToken, SpecialTokens, TokenRole, TokenSource};
 pub use text_file::{read_json_text, read_text};
+pub use text_loss::TextLoss;
 pub use token_batch::TokenBatch;
 pub use token_shard::TokenShard;
 pub use tokenizer::Tokenizer;

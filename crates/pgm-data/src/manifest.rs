@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::atomic_file::AtomicFile;
-use crate::{BadLines, DataError, DocumentSplit, TokenizerSpec, ValidationSplit, read_json_text};
+use crate::{
+    BadLines, DataError, DocumentSplit, SpecialTokens, TextLoss, TokenizerSpec, ValidationSplit,
+    read_json_text,
+};
 
 /// What a folder of prepared data was made from and what it holds; `manifest.json`.
 ///
@@ -22,6 +25,12 @@ pub struct Manifest {
     pub tokenizer_fingerprint: String,
     /// One more than the tokenizer's largest id.
     pub vocab_size: usize,
+    /// Its tokens that stand for no text; manifests of older versions do not have them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub special_tokens: Option<SpecialTokens>,
+    /// What of the text the tokens do not have, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_loss: Option<TextLoss>,
     /// How `.txt` files were cut into documents.
     pub split: DocumentSplit,
     /// The field of `.jsonl` lines that held the text, where there were such files.
@@ -134,6 +143,8 @@ mod tests {
             tokenizer: TokenizerSpec::Gpt2,
             tokenizer_fingerprint: "fingerprint".to_owned(),
             vocab_size: 50257,
+            special_tokens: Some(crate::Tokenizer::gpt2().special_tokens().clone()),
+            text_loss: None,
             split: DocumentSplit::Separator("%".to_owned()),
             text_field: None,
             bad_lines: BadLines::Refuse,

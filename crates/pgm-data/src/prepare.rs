@@ -8,8 +8,8 @@ use crate::checksum::{sha256_hex, sha256_of_file};
 use crate::prepare_lock::PrepareLock;
 use crate::training_text::TrainingText;
 use crate::{
-    BadLines, Corpus, DataError, DocumentSplit, Manifest, PreparedData, SourceRecord, Tokenizer,
-    TokenizerSpec, ValidationSplit,
+    BadLines, Corpus, DataError, DocumentSplit, Manifest, PreparedData, SourceRecord,
+    SpecialTokenChoice, Tokenizer, TokenizerSpec, ValidationSplit,
 };
 
 /// What to make token shards from, and where.
@@ -31,6 +31,12 @@ pub struct PrepareConfig {
     /// What becomes of `.jsonl` lines that are no documents; the first is an error unless said otherwise.
     #[serde(default)]
     pub bad_lines: BadLines,
+    /// Special tokens of the tokenizer that its files do not tell, or tell wrongly.
+    #[serde(default, skip_serializing_if = "SpecialTokenChoice::is_empty")]
+    pub special_tokens: SpecialTokenChoice,
+    /// Go on where the tokenizer does not keep all of the text.
+    #[serde(default)]
+    pub allow_lossy_tokenizer: bool,
     /// The folder for `train.tok`, `validation.tok`, `tokenizer.json` and `manifest.json`; made if missing.
     pub output: PathBuf,
 }
@@ -82,8 +88,8 @@ pub enum PrepareProgress {
 /// a tokenizer keeps each distinct word too.
 ///
 /// # Errors
-/// When a setting is invalid, a source cannot be read, the split leaves one side empty, or the output folder
-/// cannot be written.
+/// When a setting is invalid, a source cannot be read, the tokenizer loses text, the split leaves one side empty, or the
+/// output folder cannot be written.
 pub fn prepare(
     config: &PrepareConfig,
     progress: &mut dyn FnMut(PrepareProgress),
@@ -94,9 +100,9 @@ pub fn prepare(
         .with_text_field(config.text_field.clone())
         .with_bad_lines(config.bad_lines);
     let mut sources = scan(&corpus, progress)?;
-    let tokenizer = TokenizerSource::new(&config.tokenizer)?;
+    let tokenizer = TokenizerSource::new(config)?;
     let content_key = content_key(config, &corpus, &sources, &tokenizer);
-    if let Some(finished) = finished(&config.output, &content_key) {
+    if let Some(finished) = finished(config, &content_key)? {
         progress(PrepareProgress::Reused);
         return Ok(finished);
     }
@@ -104,7 +110,7 @@ pub fn prepare(
     let text = TrainingText::count(config, &corpus, &mut sources)?;
     let _lock = PrepareLock::wait(&config.output)?;
     // Another process may have made them while this one waited.
-    if let Some(finished) = finished(&config.output, &content_key) {
+    if let Some(finished) = finished(config, &content_key)? {
         progress(PrepareProgress::Reused);
         return Ok(finished);
     }
@@ -113,10 +119,24 @@ pub fn prepare(
         TokenizerSource::Given(given) => *given,
         TokenizerSource::Learned { vocab_size } => {
             progress(PrepareProgress::TrainingTokenizer { vocab_size });
-            text.train_tokenizer(vocab_size)?
+            let learned = text.train_tokenizer(vocab_size)?;
+            learned.choosing(&config.special_tokens)?
         }
     };
-    let [train, validation_set] = text.tokenize(&tokenizer, &config.output, progress)?;
+    let ([train, validation_set], loss) = text.tokenize(&tokenizer, config, progress)?;
+    if !loss.is_none() {
+        tracing::warn!(
+            tokenizer = tokenizer.name(),
+            "the tokens do not have all of the text: {loss}"
+        );
+    }
+    if loss.n_white_space > 0 {
+        tracing::warn!(
+            tokenizer = tokenizer.name(),
+            n_characters = loss.n_white_space,
+            "white space became the unknown token, line ends for instance"
+        );
+    }
     tokenizer.save(config.output.join(PreparedData::TOKENIZER_FILE))?;
     Manifest {
         format_version: Manifest::VERSION,
@@ -124,6 +144,8 @@ pub fn prepare(
         tokenizer: config.tokenizer.clone(),
         tokenizer_fingerprint: tokenizer.fingerprint().to_owned(),
         vocab_size: tokenizer.vocab_size(),
+        special_tokens: Some(tokenizer.special_tokens().clone()),
+        text_loss: (!loss.is_none()).then_some(loss),
         split: config.split.clone(),
         text_field: (!corpus.json_lines().is_empty()).then(|| config.text_field.clone()),
         bad_lines: config.bad_lines,
@@ -143,12 +165,14 @@ enum TokenizerSource {
 }
 
 impl TokenizerSource {
-    fn new(spec: &TokenizerSpec) -> Result<Self, DataError> {
-        Ok(match spec {
-            TokenizerSpec::Gpt2 => Self::Given(Box::new(Tokenizer::gpt2())),
-            TokenizerSpec::File(path) => Self::Given(Box::new(Tokenizer::from_file(path)?)),
-            &TokenizerSpec::Bpe { vocab_size } => Self::Learned { vocab_size },
-        })
+    fn new(config: &PrepareConfig) -> Result<Self, DataError> {
+        if let TokenizerSpec::Bpe { vocab_size } = config.tokenizer {
+            return Ok(Self::Learned { vocab_size });
+        }
+        let given = config.tokenizer.open(&config.special_tokens)?;
+        Ok(Self::Given(Box::new(
+            given.expect("any other is there before the text is"),
+        )))
     }
 }
 
@@ -191,7 +215,12 @@ fn content_key(
         .collect();
     let tokenizer = match tokenizer {
         TokenizerSource::Given(given) => given.fingerprint(),
-        TokenizerSource::Learned { .. } => &config.tokenizer.to_string(),
+        TokenizerSource::Learned { .. } if config.special_tokens.is_empty() => {
+            &config.tokenizer.to_string()
+        }
+        TokenizerSource::Learned { .. } => {
+            &format!("{} {:?}", config.tokenizer, config.special_tokens)
+        }
     };
     let parts = (
         Manifest::VERSION,
@@ -215,18 +244,31 @@ fn content_key(
 }
 
 /// The output folder's data, if they are whole and made from the same content.
-fn finished(output: &Path, content_key: &str) -> Option<PreparedData> {
+///
+/// # Errors
+/// When they were made with leave to lose text, lost some, and that leave is not given now.
+fn finished(config: &PrepareConfig, content_key: &str) -> Result<Option<PreparedData>, DataError> {
+    let output = &config.output;
     match Manifest::read(output) {
         Ok(manifest) if manifest.content_key == content_key => {}
-        Ok(_) | Err(DataError::NotPrepared { .. }) => return None,
+        Ok(_) | Err(DataError::NotPrepared { .. }) => return Ok(None),
         Err(error) => {
             tracing::warn!(%error, "prepared data are made again");
-            return None;
+            return Ok(None);
         }
     }
-    PreparedData::open(output)
-        .inspect_err(|error| tracing::warn!(%error, "prepared data are made again"))
-        .ok()
+    let opened = PreparedData::open(output)
+        .inspect_err(|error| tracing::warn!(%error, "prepared data are made again"));
+    let Ok(data) = opened else { return Ok(None) };
+    match &data.manifest().text_loss {
+        Some(loss) if !config.allow_lossy_tokenizer => Err(DataError::LossyTokenizer {
+            name: data.tokenizer().name().to_owned(),
+            n_bytes: data.manifest().train.n_text_bytes
+                + data.manifest().validation_set.n_text_bytes,
+            loss: loss.clone(),
+        }),
+        _ => Ok(Some(data)),
+    }
 }
 
 /// Removes what an earlier preparation left in the output folder, finished or killed; the manifest first.

@@ -28,8 +28,17 @@ impl PreparedData {
         let folder = folder.as_ref();
         let manifest = Manifest::read(folder)?;
         let tokenizer_path = folder.join(Self::TOKENIZER_FILE);
+        let noted = manifest.special_tokens.as_ref();
         let tokenizer =
-            Tokenizer::from_file(&tokenizer_path)?.with_name(manifest.tokenizer.to_string());
+            noted.map(|tokens| Tokenizer::from_file_with_tokens(&tokenizer_path, tokens));
+        let tokenizer = match tokenizer {
+            // One with other tokens has another fingerprint, which is what to say of it.
+            Some(Err(DataError::OtherSpecialToken { .. })) | None => {
+                Tokenizer::from_file(&tokenizer_path)?
+            }
+            Some(read) => read?,
+        };
+        let tokenizer = tokenizer.with_name(manifest.tokenizer.to_string());
         let belongs = |path: &Path, got: String| {
             if got == manifest.tokenizer_fingerprint {
                 Ok(())

@@ -1,88 +1,205 @@
-use tokenizers::Tokenizer;
+use std::fmt;
 
-/// The ids of the tokens that stand for no text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SpecialTokens {
-    pub(crate) bos_id: u32,
-    pub(crate) eos_id: u32,
-    pub(crate) mask_id: Option<u32>,
-    pub(crate) pad_id: Option<u32>,
+use serde::{Deserialize, Serialize};
+
+use crate::special_token_choice::{SpecialTokenChoice, TokenName};
+
+/// The tokens that stand for no text, each with where its id is from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpecialTokens {
+    /// Begins a row.
+    pub bos: SpecialToken,
+    /// Ends a document and a row.
+    pub eos: SpecialToken,
+    /// Stands for a hidden token; most tokenizers have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<SpecialToken>,
+    /// Fills rows up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pad: Option<SpecialToken>,
 }
 
-/// Beginning and end, by their usual names. `<|endoftext|>` is last: some tokenizers of the BERT kind have it too.
-const BOUNDARIES: [(&str, &str); 3] = [
-    ("[CLS]", "[SEP]"),
-    ("<s>", "</s>"),
-    ("<|endoftext|>", "<|endoftext|>"),
-];
-const MASKS: [&str; 2] = ["[MASK]", "<mask>"];
-const PADS: [&str; 2] = ["[PAD]", "<pad>"];
+/// A token that stands for no text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpecialToken {
+    /// Its id.
+    pub id: u32,
+    /// How the vocabulary spells it.
+    pub token: String,
+    /// What said so.
+    pub source: TokenSource,
+}
+
+/// What a special token is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenRole {
+    /// Begins a row.
+    Bos,
+    /// Ends a document and a row.
+    Eos,
+    /// Stands for a hidden token.
+    Mask,
+    /// Fills rows up.
+    Pad,
+}
+
+/// What said that a token is the one of its role; the first of them that says something is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenSource {
+    /// A [`SpecialTokenChoice`].
+    Setting,
+    /// `tokenizer_config.json` beside the tokenizer.
+    TokenizerConfig,
+    /// `special_tokens_map.json` beside the tokenizer.
+    SpecialTokensMap,
+    /// `config.json` beside the tokenizer.
+    Config,
+    /// `generation_config.json` beside the tokenizer.
+    GenerationConfig,
+    /// The header of a GGUF file.
+    GgufHeader,
+    /// What the tokenizer would put around a text.
+    PostProcessor,
+    /// One of the usual names, of a token that is marked as special.
+    Name,
+    /// The other of BOS and EOS: there is no token that begins a text alone.
+    Eos,
+}
+
+/// What a file says of a special token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredToken {
+    /// What the token is for.
+    pub role: TokenRole,
+    /// Which token.
+    pub name: TokenName,
+    /// Who says so.
+    pub source: TokenSource,
+}
 
 impl SpecialTokens {
-    /// Looks the usual names up among the tokens marked as special; in the whole vocabulary where beginning and end
-    /// are not marked, as in a file without `added_tokens`.
-    pub(crate) fn find(tokenizer: &Tokenizer) -> Option<Self> {
-        let added = tokenizer.get_added_vocabulary();
-        let any = |name: &str| tokenizer.token_to_id(name);
-        let marked = |name: &str| any(name).filter(|_| added.is_special_token(name));
-        Self::among(marked).or_else(|| Self::among(any))
+    /// The tokens with what they are for.
+    pub fn iter(&self) -> impl Iterator<Item = (TokenRole, &SpecialToken)> {
+        let always = [
+            (TokenRole::Bos, Some(&self.bos)),
+            (TokenRole::Eos, Some(&self.eos)),
+            (TokenRole::Mask, self.mask.as_ref()),
+            (TokenRole::Pad, self.pad.as_ref()),
+        ];
+        let there = |(role, token): (TokenRole, Option<_>)| token.map(|token| (role, token));
+        always.into_iter().filter_map(there)
     }
 
-    fn among(lookup: impl Fn(&str) -> Option<u32>) -> Option<Self> {
-        let (bos_id, eos_id) = BOUNDARIES
-            .into_iter()
-            .find_map(|(bos, eos)| Some((lookup(bos)?, lookup(eos)?)))?;
-        Some(Self {
-            bos_id,
-            eos_id,
-            mask_id: MASKS.into_iter().find_map(&lookup),
-            pad_id: PADS.into_iter().find_map(&lookup),
+    /// Those that a setting chose, as a setting.
+    pub fn chosen(&self) -> SpecialTokenChoice {
+        let mut choice = SpecialTokenChoice::default();
+        for (role, token) in self.iter() {
+            if token.source == TokenSource::Setting {
+                *choice.get_mut(role) = Some(TokenName::Id(token.id));
+            }
+        }
+        choice
+    }
+
+    /// The ids alone.
+    pub(crate) fn ids(&self) -> [Option<u32>; 4] {
+        [
+            Some(self.bos.id),
+            Some(self.eos.id),
+            self.mask.as_ref().map(|token| token.id),
+            self.pad.as_ref().map(|token| token.id),
+        ]
+    }
+}
+
+impl TokenRole {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Bos, Self::Eos, Self::Mask, Self::Pad];
+
+    /// As settings call it.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Bos => "bos",
+            Self::Eos => "eos",
+            Self::Mask => "mask",
+            Self::Pad => "pad",
+        }
+    }
+}
+
+/// The name in capitals: `BOS`.
+impl fmt::Display for TokenRole {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Bos => "BOS",
+            Self::Eos => "EOS",
+            Self::Mask => "MASK",
+            Self::Pad => "PAD",
         })
+    }
+}
+
+impl fmt::Display for TokenSource {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Setting => "the setting `special_tokens`",
+            Self::TokenizerConfig => "`tokenizer_config.json`",
+            Self::SpecialTokensMap => "`special_tokens_map.json`",
+            Self::Config => "`config.json`",
+            Self::GenerationConfig => "`generation_config.json`",
+            Self::GgufHeader => "the GGUF header",
+            Self::PostProcessor => "the tokenizer's post-processor",
+            Self::Name => "its name",
+            Self::Eos => "EOS: there is no BOS",
+        })
+    }
+}
+
+/// The id, the token and what said so: ``2 `<bos>`, from its name``.
+impl fmt::Display for SpecialToken {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "{} `{}`, from {}",
+            self.id, self.token, self.source
+        )
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokenizers::AddedToken;
-    use tokenizers::models::bpe::BPE;
-
-    fn with_added(names: &[(&str, bool)]) -> Tokenizer {
-        let mut tokenizer = Tokenizer::new(BPE::default());
-        for (name, is_special) in names {
-            tokenizer
-                .add_tokens([AddedToken::from(*name, *is_special)])
-                .unwrap();
-        }
-        tokenizer
-    }
 
     #[test]
-    fn bert_names_win_over_endoftext() {
-        let names = ["<|endoftext|>", "[CLS]", "[SEP]", "[MASK]", "[PAD]"];
-        let found = SpecialTokens::find(&with_added(&names.map(|name| (name, true)))).unwrap();
-        assert_eq!((found.bos_id, found.eos_id), (1, 2));
-        assert_eq!((found.mask_id, found.pad_id), (Some(3), Some(4)));
-    }
-
-    #[test]
-    fn tokens_marked_as_special_win_over_ordinary_ones() {
-        let tokenizer = with_added(&[("<s>", false), ("</s>", false), ("<|endoftext|>", true)]);
-        assert_eq!(SpecialTokens::find(&tokenizer).unwrap().bos_id, 2);
-        let ordinary = with_added(&[("<s>", false), ("</s>", false)]);
-        let found = SpecialTokens::find(&ordinary).unwrap();
-        assert_eq!((found.bos_id, found.eos_id, found.mask_id), (0, 1, None));
-        assert_eq!(SpecialTokens::find(&with_added(&[("a", true)])), None);
-        // The text may hold a word `[MASK]` without its being the mask.
-        let one_marked = with_added(&[("<s>", true), ("</s>", true), ("[MASK]", false)]);
-        assert_eq!(SpecialTokens::find(&one_marked).unwrap().mask_id, None);
-    }
-
-    #[test]
-    fn a_vocabulary_without_marks_has_its_tokens_all_the_same() {
-        let names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
-        let found = SpecialTokens::find(&with_added(&names.map(|name| (name, false)))).unwrap();
-        assert_eq!((found.bos_id, found.eos_id), (2, 3));
-        assert_eq!((found.mask_id, found.pad_id), (Some(4), Some(0)));
+    fn tokens_and_their_sources_survive_json() {
+        let token = |id, token: &str, source| SpecialToken {
+            id,
+            token: token.to_owned(),
+            source,
+        };
+        let tokens = SpecialTokens {
+            bos: token(2, "<bos>", TokenSource::Setting),
+            eos: token(1, "<eos>", TokenSource::TokenizerConfig),
+            mask: None,
+            pad: Some(token(0, "<pad>", TokenSource::Name)),
+        };
+        let json = serde_json::to_string(&tokens).unwrap();
+        assert!(json.contains("\"source\":\"tokenizer-config\""), "{json}");
+        assert!(!json.contains("mask"), "{json}");
+        assert_eq!(
+            serde_json::from_str::<SpecialTokens>(&json).unwrap(),
+            tokens
+        );
+        let roles: Vec<String> = tokens.iter().map(|(role, _)| role.to_string()).collect();
+        assert_eq!(roles, ["BOS", "EOS", "PAD"]);
+        assert_eq!(
+            tokens.eos.to_string(),
+            "1 `<eos>`, from `tokenizer_config.json`"
+        );
+        // Only what was chosen has to be chosen again.
+        assert_eq!(tokens.chosen(), "bos=2".parse().unwrap());
     }
 }

@@ -1,26 +1,25 @@
 mod words;
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
-use crate::atomic_file::AtomicFile;
 use crate::bpe_training::train_byte_level_bpe;
 use crate::byte_level::{byte_level_tokenizer, is_cut_at_white_space, n_ids};
 use crate::checksum::sha256_hex;
+use crate::counted_encoding::{LossCounter, has_all_bytes};
 use crate::gpt2_bpe::gpt2_bpe;
-use crate::special_tokens::SpecialTokens;
+use crate::special_token_search::SpecialTokenSearch;
+use crate::special_tokens::{DeclaredToken, SpecialTokens};
+use crate::text_loss::TextLoss;
 use crate::text_pieces::text_pieces;
 use crate::word_cache::WordCaches;
 use crate::{DataError, TokenizerSpec, read_json_text};
 
 /// Bytes of text that are encoded at a time, where a text may be cut.
 const PIECE_BYTES: usize = 1 << 16;
-
-/// Bytes of text whose encodings are in memory at a time: the library keeps a hundred bytes and more a token.
-const BATCH_BYTES: usize = 1 << 22;
 
 /// Text to token ids and back, around a tokenizer of the `tokenizers` library.
 ///
@@ -33,8 +32,11 @@ pub struct Tokenizer {
     fingerprint: String,
     vocab_size: u32,
     special: SpecialTokens,
+    /// Words can be encoded by themselves, and there is a token for each byte.
     is_cut_at_white_space: bool,
     word_caches: Arc<WordCaches>,
+    losses: LossCounter,
+    has_warned: Arc<AtomicBool>,
 }
 
 impl Tokenizer {
@@ -47,7 +49,7 @@ impl Tokenizer {
         inner
             .add_special_tokens([tokenizers::AddedToken::from(Self::END_OF_TEXT, true)])
             .expect("the token is in the vocabulary");
-        Self::new(inner, "gpt2".to_owned()).expect("GPT-2 has a token for the end of a text")
+        Self::new(inner, "gpt2".to_owned(), &[]).expect("GPT-2 has a token for the end of a text")
     }
 
     /// Learns a byte-level BPE of `vocab_size` tokens; id 0 is `<|endoftext|>`, 1 to 256 are the bytes.
@@ -63,7 +65,7 @@ impl Tokenizer {
         vocab_size: usize,
     ) -> Result<Self, DataError> {
         let name = TokenizerSpec::bpe(vocab_size)?.to_string();
-        let tokenizer = Self::new(train_byte_level_bpe(texts, vocab_size)?, name)?;
+        let tokenizer = Self::new(train_byte_level_bpe(texts, vocab_size)?, name, &[])?;
         if tokenizer.vocab_size() < vocab_size {
             tracing::warn!(
                 asked = vocab_size,
@@ -74,40 +76,7 @@ impl Tokenizer {
         Ok(tokenizer)
     }
 
-    /// Reads a `tokenizer.json`; its padding and truncation settings are dropped.
-    ///
-    /// The name is the path's text.
-    ///
-    /// # Errors
-    /// When the file is missing, unreadable or no tokenizer, or has no tokens for beginning and end
-    /// (`[CLS]` and `[SEP]`, `<s>` and `</s>`, or `<|endoftext|>`).
-    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, DataError> {
-        let path = path.as_ref();
-        let text = read_json_text(path)?;
-        let name = path.display().to_string();
-        let failed = |source| DataError::Tokenizer {
-            name: name.clone(),
-            action: "be read",
-            reason: source,
-        };
-        let mut inner = tokenizers::Tokenizer::from_bytes(text).map_err(failed)?;
-        inner.with_padding(None);
-        inner.with_truncation(None).map_err(failed)?;
-        Self::new(inner, name)
-    }
-
-    /// Writes a `tokenizer.json` that [`from_file`](Self::from_file) reads back with the same fingerprint.
-    ///
-    /// # Errors
-    /// When the file cannot be written; nothing half-written is left.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), DataError> {
-        AtomicFile::write(
-            path.as_ref(),
-            serialise(&self.inner, &self.name)?.as_bytes(),
-        )
-    }
-
-    /// The ids of `text`, without any token added.
+    /// The ids of `text`, without any token added. Where they do not have all of the text, a warning says so, once.
     ///
     /// # Errors
     /// When the tokenizer has no token for a part of the text; byte-level tokenizers always have one.
@@ -120,11 +89,36 @@ impl Tokenizer {
     /// # Errors
     /// As [`encode`](Self::encode).
     pub fn encode_batch(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>, DataError> {
+        let (tokens, loss) = self.encode_batch_counting(texts)?;
+        if !loss.is_none() && !self.has_warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                tokenizer = self.name,
+                "the tokenizer loses text: {loss}; this is said once"
+            );
+        }
+        Ok(tokens)
+    }
+
+    /// The same, with what of the texts the ids do not have.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_batch_counting(
+        &self,
+        texts: &[&str],
+    ) -> Result<(Vec<Vec<u32>>, TextLoss), DataError> {
         if self.is_cut_at_white_space {
-            self.encode_words(texts)
+            Ok((self.encode_words(texts)?, TextLoss::default()))
         } else {
             self.encode_whole(texts)
         }
+    }
+
+    /// What [`Self::decode`] loses or invents of a text, from its tokens.
+    pub(crate) fn decoding_loss(&self, text: &str) -> Result<TextLoss, DataError> {
+        let ids = self.encode(text)?;
+        let loss = self.losses.decoding_loss(&self.inner, text, &ids);
+        loss.map_err(|source| self.failed("decode these tokens", source))
     }
 
     /// Word by word, each word with the white space before it; see [`text_pieces`].
@@ -163,20 +157,20 @@ impl Tokenizer {
         Ok(tokens)
     }
 
-    /// With the library's own batches, a few at a time.
-    fn encode_whole(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>, DataError> {
-        let mut tokens = Vec::with_capacity(texts.len());
-        let mut rest = texts;
-        while !rest.is_empty() {
-            let (batch, remainder) = rest.split_at(n_texts_within(rest, BATCH_BYTES));
-            rest = remainder;
-            let encodings = self
-                .inner
-                .encode_batch_fast(batch.to_vec(), false)
-                .map_err(|source| self.failed("encode this text", source))?;
-            tokens.extend(encodings.iter().map(|encoding| encoding.get_ids().to_vec()));
-        }
-        Ok(tokens)
+    /// Each text as a whole, for tokenizers that look further than a word or may lose something.
+    fn encode_whole(&self, texts: &[&str]) -> Result<(Vec<Vec<u32>>, TextLoss), DataError> {
+        let encode = |text: &&str| self.losses.encode(&self.inner, text);
+        let encoded: Vec<(Vec<u32>, TextLoss)> = texts
+            .par_iter()
+            .map(encode)
+            .collect::<Result<_, _>>()
+            .map_err(|source| self.failed("encode this text", source))?;
+        let mut loss = TextLoss::default();
+        let tokens = encoded.into_iter().map(|(tokens, of_text)| {
+            loss.add(&of_text);
+            tokens
+        });
+        Ok((tokens.collect(), loss))
     }
 
     /// The text of `tokens`, special tokens spelled out.
@@ -208,22 +202,27 @@ impl Tokenizer {
 
     /// The token that begins a row.
     pub fn bos_id(&self) -> u32 {
-        self.special.bos_id
+        self.special.bos.id
     }
 
     /// The token that ends a document and a row.
     pub fn eos_id(&self) -> u32 {
-        self.special.eos_id
+        self.special.eos.id
     }
 
     /// The tokenizer's own mask token, such as BERT's; most have none.
     pub fn mask_id(&self) -> Option<u32> {
-        self.special.mask_id
+        self.special.mask.as_ref().map(|token| token.id)
     }
 
     /// The token that fills rows up, where there is one.
     pub fn pad_id(&self) -> Option<u32> {
-        self.special.pad_id
+        self.special.pad.as_ref().map(|token| token.id)
+    }
+
+    /// The tokens that stand for no text, and what said so.
+    pub fn special_tokens(&self) -> &SpecialTokens {
+        &self.special
     }
 
     /// Whether each id stands for the same token in both, however their files differ.
@@ -233,7 +232,8 @@ impl Tokenizer {
                 && self.inner.get_vocab(true) == other.inner.get_vocab(true)
     }
 
-    /// SHA-256 of the serialised tokenizer in hexadecimal digits: equal fingerprints mean equal ids.
+    /// SHA-256 of the serialised tokenizer in hexadecimal digits, and of its special tokens where it does not tell them
+    /// by itself: equal fingerprints mean equal ids.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
@@ -248,19 +248,59 @@ impl Tokenizer {
         Self { name, ..self }
     }
 
-    pub(crate) fn new(inner: tokenizers::Tokenizer, name: String) -> Result<Self, DataError> {
-        let special = SpecialTokens::find(&inner)
-            .ok_or_else(|| DataError::MissingSpecialTokens { name: name.clone() })?;
-        let fingerprint = sha256_hex(serialise(&inner, &name)?.as_bytes());
+    /// Looks for special tokens in what is declared, then in the tokenizer.
+    pub(crate) fn new(
+        inner: tokenizers::Tokenizer,
+        name: String,
+        declared: &[DeclaredToken],
+    ) -> Result<Self, DataError> {
+        let losses = LossCounter::new(&inner);
+        let search = SpecialTokenSearch::new(&inner, &name, declared, losses.unknown());
+        let special = search.find()?;
+        Self::build(inner, name, special, losses)
+    }
+
+    /// Takes special tokens that were found before.
+    pub(crate) fn with_tokens(
+        inner: tokenizers::Tokenizer,
+        name: String,
+        special: SpecialTokens,
+    ) -> Result<Self, DataError> {
+        let losses = LossCounter::new(&inner);
+        Self::build(inner, name, special, losses)
+    }
+
+    fn build(
+        inner: tokenizers::Tokenizer,
+        name: String,
+        special: SpecialTokens,
+        losses: LossCounter,
+    ) -> Result<Self, DataError> {
+        let mut content = serialise(&inner, &name)?;
+        let alone = SpecialTokenSearch::new(&inner, &name, &[], losses.unknown()).find();
+        if !alone.is_ok_and(|alone| alone.ids() == special.ids()) {
+            let ids = serde_json::to_string(&special.ids());
+            content += &ids.expect("numbers have a JSON form");
+        }
         Ok(Self {
-            fingerprint,
+            fingerprint: sha256_hex(content.as_bytes()),
             special,
             vocab_size: n_ids(&inner),
-            is_cut_at_white_space: is_cut_at_white_space(&inner),
+            is_cut_at_white_space: is_cut_at_white_space(&inner) && has_all_bytes(&inner),
             word_caches: Arc::default(),
+            losses,
+            has_warned: Arc::default(),
             inner,
             name,
         })
+    }
+
+    pub(crate) fn inner(&self) -> &tokenizers::Tokenizer {
+        &self.inner
+    }
+
+    pub(crate) fn into_inner(self) -> tokenizers::Tokenizer {
+        self.inner
     }
 
     fn failed(
@@ -276,18 +316,8 @@ impl Tokenizer {
     }
 }
 
-/// How many of the first `texts` have at most `max_bytes` bytes together; at least one.
-fn n_texts_within(texts: &[&str], max_bytes: usize) -> usize {
-    let mut n_bytes = 0;
-    let fitting = texts.iter().take_while(|text| {
-        n_bytes += text.len();
-        n_bytes <= max_bytes
-    });
-    fitting.count().max(1)
-}
-
 /// The one form that is saved and hashed.
-fn serialise(inner: &tokenizers::Tokenizer, name: &str) -> Result<String, DataError> {
+pub(crate) fn serialise(inner: &tokenizers::Tokenizer, name: &str) -> Result<String, DataError> {
     inner
         .to_string(false)
         .map_err(|source| DataError::Tokenizer {
@@ -373,14 +403,6 @@ mod tests {
     }
 
     #[test]
-    fn batches_are_cut_by_size_and_never_empty() {
-        let texts = ["abc", "de", "f", "ghijk"];
-        assert_eq!(n_texts_within(&texts, 5), 2);
-        assert_eq!(n_texts_within(&texts, 2), 1);
-        assert_eq!(n_texts_within(&texts, 100), 4);
-    }
-
-    #[test]
     fn training_is_deterministic() {
         let (first, second) = (train(400), train(400));
         assert_eq!(first.fingerprint(), second.fingerprint());
@@ -437,7 +459,8 @@ mod tests {
         fn words_encode_as_the_whole_does(text in "([a-zA-Z']|\\PC|\\s|<\\|endoftext\\|>){0,40}") {
             for tokenizer in [&*GPT2, &*SMALL] {
                 prop_assert!(tokenizer.is_cut_at_white_space);
-                let whole = tokenizer.encode_whole(&[&text]).unwrap();
+                let (whole, loss) = tokenizer.encode_whole(&[&text]).unwrap();
+                prop_assert!(loss.is_none());
                 // Twice, as the second time the words are known.
                 for _ in 0..2 {
                     prop_assert_eq!(&tokenizer.encode_words(&[&text]).unwrap(), &whole);

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::DataError;
+use crate::{DataError, SpecialTokenChoice, Tokenizer};
 
 /// Which tokenizer a run uses, as one string in a configuration file.
 ///
@@ -66,6 +66,20 @@ impl TokenizerSpec {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl TokenizerSpec {
+    /// The tokenizer, with special tokens that are chosen; none where it has yet to be learned.
+    ///
+    /// # Errors
+    /// When its file cannot be read, or nothing tells which token ends a text.
+    pub fn open(&self, choice: &SpecialTokenChoice) -> Result<Option<Tokenizer>, DataError> {
+        Ok(match self {
+            Self::Gpt2 => Some(Tokenizer::gpt2().choosing(choice)?),
+            Self::File(path) => Some(Tokenizer::from_file_choosing(path, choice)?),
+            Self::Bpe { .. } => None,
+        })
     }
 }
 

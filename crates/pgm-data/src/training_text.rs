@@ -3,11 +3,14 @@ use std::path::Path;
 use crate::bad_lines::SkippedLines;
 use crate::{
     Corpus, DataError, PrepareConfig, PrepareProgress, PreparedData, ShardRecord, ShardWriter,
-    SourceRecord, Tokenizer, ValidationSplit,
+    SourceRecord, TextLoss, Tokenizer, ValidationSplit,
 };
 
 /// Bytes of text that are tokenised at a time; a longer document is a batch of its own.
 const BATCH_BYTES: usize = 1 << 22;
+
+/// Bytes of text at the beginning of each side whose tokens are turned back into text.
+const DECODED_BYTES: usize = 1 << 16;
 
 /// A corpus whose documents are counted and assigned to a side.
 pub(crate) struct TrainingText<'a> {
@@ -89,13 +92,18 @@ impl<'a> TrainingText<'a> {
         }
     }
 
-    /// Writes both shards; gives their counts, training first.
+    /// Writes both shards; gives their counts, training first, and what of the text the tokens do not have.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written, one side is empty, or text is lost that the configuration does not give
+    /// leave to lose.
     pub(crate) fn tokenize(
         &self,
         tokenizer: &Tokenizer,
-        output: &Path,
+        config: &PrepareConfig,
         progress: &mut dyn FnMut(PrepareProgress),
-    ) -> Result<[ShardRecord; 2], DataError> {
+    ) -> Result<([ShardRecord; 2], TextLoss), DataError> {
+        let output = &config.output;
         let begin = |name| {
             let vocab_size = u32::try_from(tokenizer.vocab_size()).expect("ids have 32 bits");
             let path = output.join(name);
@@ -103,9 +111,18 @@ impl<'a> TrainingText<'a> {
         };
         let mut train = begin(PreparedData::TRAIN_FILE)?;
         let mut validation = begin(PreparedData::VALIDATION_FILE)?;
+        let mut loss = TextLoss::default();
         let mut write_waiting = |train: &mut Side, validation: &mut Side, n_bytes: u64| {
-            train.write_waiting(tokenizer)?;
-            validation.write_waiting(tokenizer)?;
+            loss.add(&train.write_waiting(tokenizer)?);
+            loss.add(&validation.write_waiting(tokenizer)?);
+            // Nobody waits for hours to be told.
+            if !loss.is_none() && !config.allow_lossy_tokenizer {
+                return Err(DataError::LossyTokenizer {
+                    name: tokenizer.name().to_owned(),
+                    n_bytes,
+                    loss: loss.clone(),
+                });
+            }
             progress(PrepareProgress::Tokenized {
                 n_bytes,
                 n_bytes_total: self.n_bytes,
@@ -135,7 +152,7 @@ impl<'a> TrainingText<'a> {
                 "use a larger fraction, a number of documents, or more text",
             ));
         }
-        Ok([train.finish()?, validation.finish()?])
+        Ok(([train.finish()?, validation.finish()?], loss))
     }
 }
 
@@ -145,6 +162,7 @@ struct Side {
     waiting: Vec<String>,
     n_waiting_bytes: usize,
     n_text_bytes: u64,
+    n_decoded_bytes: usize,
 }
 
 impl Side {
@@ -154,6 +172,7 @@ impl Side {
             waiting: Vec::new(),
             n_waiting_bytes: 0,
             n_text_bytes: 0,
+            n_decoded_bytes: 0,
         }
     }
 
@@ -164,15 +183,25 @@ impl Side {
         }
     }
 
-    fn write_waiting(&mut self, tokenizer: &Tokenizer) -> Result<(), DataError> {
+    /// Writes the tokens of what has come up; gives what they do not have of it.
+    fn write_waiting(&mut self, tokenizer: &Tokenizer) -> Result<TextLoss, DataError> {
         let texts: Vec<&str> = self.waiting.iter().map(String::as_str).collect();
-        for tokens in tokenizer.encode_batch(&texts)? {
-            self.writer.push_document(&tokens)?;
+        let (all_tokens, mut loss) = tokenizer.encode_batch_counting(&texts)?;
+        let loses_none = loss.is_none();
+        for (tokens, text) in all_tokens.iter().zip(texts) {
+            self.writer.push_document(tokens)?;
+            // That the tokens have the text is counted for all of it; that they are spelled right is a matter of the
+            // decoder, which a part of the text shows.
+            if loses_none && self.n_decoded_bytes < DECODED_BYTES {
+                let part = &text[..text.floor_char_boundary(DECODED_BYTES)];
+                self.n_decoded_bytes += part.len();
+                loss.add(&tokenizer.decoding_loss(part)?);
+            }
         }
         self.n_text_bytes += self.n_waiting_bytes as u64;
         self.n_waiting_bytes = 0;
         self.waiting.clear();
-        Ok(())
+        Ok(loss)
     }
 
     fn finish(self) -> Result<ShardRecord, DataError> {

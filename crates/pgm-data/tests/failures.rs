@@ -30,6 +30,8 @@ fn config(root: &Path) -> PrepareConfig {
         split: DocumentSplit::File,
         text_field: Corpus::TEXT_FIELD.to_owned(),
         bad_lines: BadLines::Refuse,
+        special_tokens: Default::default(),
+        allow_lossy_tokenizer: false,
         output: root.join("prepared"),
     }
 }

@@ -30,6 +30,8 @@ fn config(root: &Path) -> PrepareConfig {
         split: DocumentSplit::File,
         text_field: "text".to_owned(),
         bad_lines: BadLines::Refuse,
+        special_tokens: Default::default(),
+        allow_lossy_tokenizer: false,
         output: root.join("prepared"),
     }
 }

@@ -47,6 +47,8 @@ fn config(root: &Path, name: &str, bytes: &[u8]) -> PrepareConfig {
         split: DocumentSplit::BlankLines(1.try_into().unwrap()),
         text_field: Corpus::TEXT_FIELD.to_owned(),
         bad_lines: BadLines::Refuse,
+        special_tokens: Default::default(),
+        allow_lossy_tokenizer: false,
         output: root.join("prepared"),
     }
 }

@@ -43,6 +43,8 @@ fn a_corpus_takes_less_memory_than_its_text() {
         split: DocumentSplit::File,
         text_field: Corpus::TEXT_FIELD.to_owned(),
         bad_lines: BadLines::Refuse,
+        special_tokens: Default::default(),
+        allow_lossy_tokenizer: false,
         output: root.path().join("few"),
     };
     // A first run of some batches takes what does not grow: tables, buffers, threads.

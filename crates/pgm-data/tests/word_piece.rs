@@ -84,9 +84,14 @@ fn documents_become_rows_of_cls_text_sep_and_padding() {
         split: DocumentSplit::File,
         text_field: Corpus::TEXT_FIELD.to_owned(),
         bad_lines: BadLines::Refuse,
+        special_tokens: Default::default(),
+        allow_lossy_tokenizer: true,
         output: root.path().join("prepared"),
     };
     let data = prepare(&config, &mut |_| {}).unwrap();
+    // There are no pieces of `end`.
+    let loss = data.manifest().text_loss.as_ref().unwrap();
+    assert_eq!((loss.n_dropped, loss.n_unknown), (0, 3));
     let rows = Packing::Padded
         .rows(data.train().clone(), 6, data.tokenizer())
         .unwrap();

@@ -65,6 +65,7 @@ fn config_of(
     let mut config = ExperimentConfig::from_toml(&text, &[])?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
     config.name = name.into_owned();
+    config.data.special_tokens = tokenizer.special_tokens().chosen();
     let (kind, model) = ModelSection::of(sizes);
     config.objective.kind = kind;
     config.model = model;

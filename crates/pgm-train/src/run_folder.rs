@@ -2,7 +2,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use pgm_data::{PreparedData, TokenDataset, Tokenizer};
+use pgm_data::{DataError, PreparedData, SpecialTokens, TokenDataset, Tokenizer};
 use pgm_model::weights::{WeightsChoice, WeightsSource};
 use pgm_model::{LanguageModel, LanguageModelConfig};
 use serde::{Deserialize, Serialize};
@@ -51,18 +51,26 @@ impl LoadedRun {
 }
 
 /// Which tokens a run was trained on.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Checksums {
+#[derive(Debug, Serialize, Deserialize)]
+struct TrainedData {
     train_sha256: String,
     validation_sha256: String,
+    /// Not all of them can be told from the tokenizer's file; runs of older versions do not have them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    special_tokens: Option<SpecialTokens>,
 }
 
-impl Checksums {
+impl TrainedData {
     fn of(data: &PreparedData) -> Self {
         Self {
             train_sha256: data.train().checksum(),
             validation_sha256: data.validation().checksum(),
+            special_tokens: Some(data.tokenizer().special_tokens().clone()),
         }
+    }
+
+    fn has_shards_of(&self, other: &Self) -> bool {
+        self.train_sha256 == other.train_sha256 && self.validation_sha256 == other.validation_sha256
     }
 }
 
@@ -211,7 +219,7 @@ impl RunFolder {
 
     /// Makes the folder and writes the configuration, or checks that it is the one of the run that
     /// is there. A longer or shorter `training.n_steps` is no other run, unless the learning rate
-    /// depends on it; nor is another number of `data.workers`.
+    /// depends on it; nor is another number of `data.workers`, or leave to lose text.
     pub(crate) fn start(&self, config: &ExperimentConfig) -> Result<(), TrainError> {
         if let Some(found) = self.config()?
             && let Some(key) = difference(&found, config)
@@ -238,7 +246,7 @@ impl RunFolder {
         }
         fs::create_dir_all(&self.root).map_err(TrainError::file("create", &self.root))?;
         data.tokenizer().save(self.root.join(TOKENIZER_FILE))?;
-        let text = serde_json::to_string_pretty(&Checksums::of(data)).expect("checksums");
+        let text = serde_json::to_string_pretty(&TrainedData::of(data)).expect("plain texts");
         Ok(pgm_data::write_file(
             &self.root.join(DATA_FILE),
             text.as_bytes(),
@@ -261,11 +269,7 @@ impl RunFolder {
 
     fn check_data(&self, data: &PreparedData) -> Result<(), TrainError> {
         self.check_tokenizer(data)?;
-        let path = self.root.join(DATA_FILE);
-        let text = pgm_data::read_json_text(&path)?;
-        let trained: Checksums =
-            serde_json::from_str(&text).map_err(TrainError::file("read", &path))?;
-        if trained == Checksums::of(data) {
+        if self.trained_data()?.has_shards_of(&TrainedData::of(data)) {
             return Ok(());
         }
         Err(TrainError::OtherData {
@@ -274,9 +278,33 @@ impl RunFolder {
         })
     }
 
+    fn trained_data(&self) -> Result<TrainedData, TrainError> {
+        let path = self.root.join(DATA_FILE);
+        let text = pgm_data::read_json_text(&path)?;
+        serde_json::from_str(&text).map_err(TrainError::file("read", &path))
+    }
+
+    /// The tokenizer, with the special tokens that it was trained with.
+    fn tokenizer(&self) -> Result<Tokenizer, TrainError> {
+        let path = self.root.join(TOKENIZER_FILE);
+        let noted = if self.root.join(DATA_FILE).exists() {
+            self.trained_data()?.special_tokens
+        } else {
+            None
+        };
+        Ok(match noted {
+            Some(tokens) => Tokenizer::from_file_with_tokens(path, &tokens)?,
+            None => Tokenizer::from_file(path)?,
+        })
+    }
+
     fn check_tokenizer(&self, data: &PreparedData) -> Result<(), TrainError> {
-        let tokenizer = Tokenizer::from_file(self.root.join(TOKENIZER_FILE))?;
-        if tokenizer.fingerprint() == data.tokenizer().fingerprint() {
+        let is_same = match self.tokenizer() {
+            Ok(tokenizer) => tokenizer.fingerprint() == data.tokenizer().fingerprint(),
+            Err(TrainError::Data(DataError::OtherSpecialToken { .. })) => false,
+            Err(error) => return Err(error),
+        };
+        if is_same {
             return Ok(());
         }
         Err(TrainError::OtherTokenizer {
@@ -340,7 +368,7 @@ impl RunFolder {
         weights: WeightsChoice,
         device: &Device,
     ) -> Result<LoadedRun, TrainError> {
-        let tokenizer = Tokenizer::from_file(self.root.join(TOKENIZER_FILE))?;
+        let tokenizer = self.tokenizer()?;
         let (vocab_size, mask_token) = vocabulary(&tokenizer);
         let network = config
             .model
@@ -398,6 +426,8 @@ fn difference(found: &ExperimentConfig, wanted: &ExperimentConfig) -> Option<Str
             config.training.n_steps = 0;
         }
         config.data.workers = 0;
+        // It lets a run begin, and changes nothing in it.
+        config.data.allow_lossy_tokenizer = false;
         let mut table: toml::Table = toml::from_str(&config.to_toml()).expect("own TOML");
         table.remove("sampling");
         table

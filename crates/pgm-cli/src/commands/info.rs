@@ -4,8 +4,10 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 use clap::Args;
-use pgm_data::{Tokenizer, TokenizerSpec};
+use pgm_data::{SpecialTokenChoice, TokenRole, Tokenizer, TokenizerSpec};
+use pgm_eval::Judge;
 use pgm_model::LanguageModelConfig;
+use pgm_model::judges::JudgeDescription;
 use pgm_model::weights::{WeightsFile, WeightsSource};
 use pgm_train::{
     CheckpointChoice, ExperimentConfig, ObjectiveKind, RunFolder, WeightsChoice, vocabulary,
@@ -21,18 +23,25 @@ Examples:
   pgm info configs/owt-pgm-8-8.toml        what a run costs before it is started
   pgm info runs/quickstart-pgm --json      a run, for another program
   pgm info pgm_8_8.ckpt                    the network of a file with weights
+  pgm info models/gpt2                     a judge: its size and its special tokens
+  pgm info tokenizer.json                  a tokenizer: its special tokens, and what says so
 
 Operations are those of matrix products and attention, a multiply-add being 2; attention counts
 the keys that are read. Memory is for float32; activations are estimates. docs/cost.md has the
 formulas.";
 
-/// Parameters, arithmetic and memory of a configuration, a run or a file with weights
+/// Parameters, arithmetic and memory of a configuration, a run or a file with weights; special tokens, also of a
+/// judge or a tokenizer
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct InfoArgs {
-    /// A configuration (.toml), the folder of a run, or a file with weights (with `hub:` in front
-    /// one of the Hugging Face hub); the quick start's configuration if left out
-    #[arg(value_name = "CONFIG, RUN or WEIGHTS", conflicts_with = "config")]
+    /// A configuration (.toml), the folder of a run, a file with weights (with `hub:` in front
+    /// one of the Hugging Face hub), the folder or .gguf file of a judge, or a tokenizer (.json); the quick start's
+    /// configuration if left out
+    #[arg(
+        value_name = "CONFIG, RUN, WEIGHTS, JUDGE or TOKENIZER",
+        conflicts_with = "config"
+    )]
     input: Option<PathBuf>,
     #[command(flatten)]
     config: ConfigArgs,
@@ -55,15 +64,20 @@ pub struct InfoArgs {
 
 /// What is described.
 struct Subject {
-    /// Lines of name and value, in their order.
-    facts: Vec<(&'static str, String)>,
+    facts: Facts,
     network: LanguageModelConfig,
     /// How it is or was trained, if that is known.
     experiment: Option<ExperimentConfig>,
 }
 
+/// Lines of name and value, in their order.
+type Facts = Vec<(&'static str, String)>;
+
 impl InfoArgs {
     pub fn run(self) -> Result<ExitCode> {
+        if let Some(facts) = self.input.as_deref().and_then(facts_alone).transpose()? {
+            return self.print_facts(facts);
+        }
         let subject = self.subject()?;
         let experiment = subject.experiment.as_ref();
         let report = CostReport::new(
@@ -88,13 +102,8 @@ impl InfoArgs {
             }),
         );
         if self.json {
-            let facts: serde_json::Map<_, _> = subject
-                .facts
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value.into()))
-                .collect();
             let object = json!({
-                "subject": facts,
+                "subject": object_of(subject.facts),
                 "network": subject.network,
                 "cost": report,
                 "configuration": subject.experiment,
@@ -109,6 +118,22 @@ impl InfoArgs {
         println!("\n{report}");
         if let Some(config) = experiment {
             println!("\n{}", config.to_toml());
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// What has no costs of its own.
+    fn print_facts(&self, facts: Facts) -> Result<ExitCode> {
+        if self.config.is_given() || self.n_heads.is_some() {
+            bail!("`--objective`, `--set` and `--n-heads` do not go with a judge or a tokenizer");
+        }
+        if self.json {
+            let object = json!({ "subject": object_of(facts) });
+            println!("{}", serde_json::to_string_pretty(&object)?);
+            return Ok(ExitCode::SUCCESS);
+        }
+        for (name, value) in &facts {
+            println!("{name:<24} {value}");
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -138,19 +163,100 @@ impl InfoArgs {
     }
 }
 
+fn object_of(facts: Facts) -> serde_json::Map<String, serde_json::Value> {
+    let facts = facts.into_iter();
+    facts
+        .map(|(name, value)| (name.to_owned(), value.into()))
+        .collect()
+}
+
+/// The facts of a judge or of a tokenizer, if the path is one.
+fn facts_alone(path: &Path) -> Option<Result<Facts>> {
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    let is_judge_folder = path.join("config.json").is_file() && !path.join("config.toml").exists();
+    match ending {
+        Some("json") if path.is_file() => Some(of_tokenizer(path)),
+        Some("gguf") if path.is_file() => Some(of_judge(path)),
+        _ => is_judge_folder.then(|| of_judge(path)),
+    }
+}
+
+fn of_tokenizer(path: &Path) -> Result<Facts> {
+    let tokenizer = Tokenizer::from_file(path)?;
+    let mut facts = vec![
+        ("tokenizer", path.display().to_string()),
+        ("token ids", format::count(tokenizer.vocab_size())),
+    ];
+    facts.extend(special_tokens(&tokenizer));
+    Ok(facts)
+}
+
+fn of_judge(path: &Path) -> Result<Facts> {
+    let (description, tokenizer) = Judge::describe(path, &SpecialTokenChoice::default())?;
+    let JudgeDescription {
+        config,
+        unknown_keys,
+    } = description;
+    let mut facts = vec![
+        ("judge", path.display().to_string()),
+        (
+            "context",
+            format!("{} tokens", format::count(config.context_length())),
+        ),
+        ("token ids", format::count(config.vocab_size())),
+    ];
+    facts.extend(special_tokens(&tokenizer));
+    if !unknown_keys.is_empty() {
+        facts.push(("unknown keys", unknown_keys.join(", ")));
+    }
+    Ok(facts)
+}
+
+/// The special tokens with what said so.
+fn special_tokens(tokenizer: &Tokenizer) -> Facts {
+    let tokens = tokenizer.special_tokens().iter();
+    let facts = tokens.map(|(role, token)| {
+        let name = match role {
+            TokenRole::Bos => "BOS",
+            TokenRole::Eos => "EOS",
+            TokenRole::Mask => "MASK",
+            TokenRole::Pad => "PAD",
+        };
+        (name, token.to_string())
+    });
+    facts.collect()
+}
+
+/// The same of a network that is trained with a tokenizer: it has a MASK in any case.
+fn special_tokens_of_run(tokenizer: &Tokenizer) -> Facts {
+    let mut facts = special_tokens(tokenizer);
+    if tokenizer.mask_id().is_none() {
+        let (_, mask) = vocabulary(tokenizer);
+        facts.push(("MASK", format!("{mask}, behind the tokenizer's last")));
+    }
+    facts
+}
+
 fn of_config(config: ExperimentConfig) -> Result<Subject> {
-    let (vocab_size, mask_token) = match &config.data.tokenizer {
-        TokenizerSpec::Gpt2 => vocabulary(&Tokenizer::gpt2()),
-        TokenizerSpec::File(path) => vocabulary(&Tokenizer::from_file(path)?),
+    let mut facts = vec![
+        ("configuration", config.name.clone()),
+        ("objective", config.objective.kind.name().to_owned()),
+    ];
+    let tokenizer = config.data.tokenizer.open(&config.data.special_tokens)?;
+    let vocab_size = match (&tokenizer, &config.data.tokenizer) {
+        (Some(tokenizer), _) => {
+            facts.extend(special_tokens_of_run(tokenizer));
+            vocabulary(tokenizer).0
+        }
         // Learned from the text: MASK is the id behind its last.
-        TokenizerSpec::Bpe { vocab_size } => (vocab_size + 1, *vocab_size),
+        (None, TokenizerSpec::Bpe { vocab_size }) => {
+            facts.push(("MASK", format::count(*vocab_size)));
+            vocab_size + 1
+        }
+        (None, _) => unreachable!("only a tokenizer that is learned is not there yet"),
     };
     Ok(Subject {
-        facts: vec![
-            ("configuration", config.name.clone()),
-            ("objective", config.objective.kind.name().to_owned()),
-            ("MASK", format::count(mask_token)),
-        ],
+        facts,
         network: config.model.network(config.objective.kind, vocab_size),
         experiment: Some(config),
     })
@@ -159,14 +265,15 @@ fn of_config(config: ExperimentConfig) -> Result<Subject> {
 fn of_run(path: &Path) -> Result<Subject> {
     let run =
         RunFolder::new(path).load(CheckpointChoice::Last, WeightsChoice::Raw, &Device::flex())?;
+    let mut facts = vec![
+        ("run", path.display().to_string()),
+        ("checkpoint", format!("step {}", format::count(run.step))),
+        ("objective", run.config.objective.kind.name().to_owned()),
+        ("tokenizer", run.tokenizer.name().to_string()),
+    ];
+    facts.extend(special_tokens_of_run(&run.tokenizer));
     Ok(Subject {
-        facts: vec![
-            ("run", path.display().to_string()),
-            ("checkpoint", format!("step {}", format::count(run.step))),
-            ("objective", run.config.objective.kind.name().to_owned()),
-            ("tokenizer", run.tokenizer.name().to_string()),
-            ("MASK", format::count(run.mask_token)),
-        ],
+        facts,
         network: run.network_config(),
         experiment: Some(run.config),
     })

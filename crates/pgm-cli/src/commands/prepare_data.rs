@@ -20,6 +20,10 @@ Text:
 
 Tokens:
   data.tokenizer   gpt2, bpe-<size> (learned from the training text), or a path to a .json file
+  data.special_tokens  {bos = \"<s>\", eos = 2}, also mask and pad: where its files do not tell
+                   (`pgm info tokenizer.json` says what they do)
+  data.allow_lossy_tokenizer  true goes on where the tokenizer drops characters or has an unknown
+                   token for them; they are counted
   data.validation  {fraction = 0.05} of every document, or {documents = 1000}: the last ones
   data.packing and data.seq_len are settings of a run: the same tokens serve all lengths.
 

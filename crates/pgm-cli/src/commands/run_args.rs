@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use burn::tensor::Device;
 use clap::Args;
-use pgm_data::Tokenizer;
+use pgm_data::{SpecialTokenChoice, Tokenizer};
 use pgm_model::weights::{WeightsFile, WeightsSource};
 use pgm_train::{CheckpointChoice, LoadedRun, RunFolder, WeightsChoice};
 use serde_json::{Value, json};
@@ -31,6 +31,10 @@ pub struct RunArgs {
     /// Tokenizer of --weights [default: `tokenizer.json` beside them, or GPT-2's if the vocabulary is its]
     #[arg(long, value_name = "FILE", requires = "weights")]
     tokenizer: Option<PathBuf>,
+    /// Special tokens of that tokenizer which its files do not tell, or tell wrongly: bos, eos, mask or pad, as its
+    /// vocabulary spells them, or their ids (a run has its own, from `data.special_tokens`)
+    #[arg(long, value_name = "bos=TOKEN,eos=TOKEN", requires = "weights")]
+    special_tokens: Option<SpecialTokenChoice>,
     /// Attention heads of --weights, if not 64 features each (files of this program say it)
     #[arg(long, value_name = "N", requires = "weights")]
     n_heads: Option<usize>,
@@ -141,14 +145,15 @@ impl RunArgs {
     }
 
     fn tokenizer_of(&self, weights: &Path, vocab_size: usize) -> Result<Tokenizer> {
+        let choice = self.special_tokens.clone().unwrap_or_default();
         if let Some(path) = &self.tokenizer {
-            return Ok(Tokenizer::from_file(path)?);
+            return Ok(Tokenizer::from_file_choosing(path, &choice)?);
         }
         let beside = weights.with_file_name(TOKENIZER);
         if beside.exists() {
-            return Ok(Tokenizer::from_file(beside)?);
+            return Ok(Tokenizer::from_file_choosing(beside, &choice)?);
         }
-        let gpt2 = Tokenizer::gpt2();
+        let gpt2 = Tokenizer::gpt2().choosing(&choice)?;
         // MASK stands behind its tokens.
         if vocab_size == gpt2.vocab_size() + 1 {
             return Ok(gpt2);

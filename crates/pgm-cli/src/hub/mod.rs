@@ -20,6 +20,13 @@ use snapshot::Snapshot;
 
 const CONFIG: &str = "config.json";
 const TOKENIZER: &str = "tokenizer.json";
+/// What tells which of its tokens begin and end a text.
+const TOKENIZER_COMPANIONS: [&str; 4] = [
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    CONFIG,
+    "generation_config.json",
+];
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
@@ -85,7 +92,7 @@ pub fn judge(path: &Path) -> Result<LocatedModel> {
     }
     let snapshot = Snapshot::of(&client, &name, CONFIG)?;
     let config = snapshot.file(CONFIG)?;
-    snapshot.file_if_any(TOKENIZER)?;
+    tokenizer(&snapshot, "")?;
     if snapshot.file_if_any(WEIGHTS)?.is_none() {
         let Some(index) = snapshot.file_if_any(INDEX)? else {
             bail!(
@@ -126,12 +133,22 @@ pub fn weights(path: &Path) -> Result<LocatedModel> {
     let client = HubClient::from_environment()?;
     let snapshot = Snapshot::of(&client, &name, file)?;
     let path = snapshot.file(file)?;
-    let beside = match file.rsplit_once('/') {
-        Some((folder, _)) => format!("{folder}/{TOKENIZER}"),
-        None => TOKENIZER.to_owned(),
-    };
-    snapshot.file_if_any(&beside)?;
+    let folder = file.rfind('/').map_or("", |slash| &file[..=slash]);
+    tokenizer(&snapshot, folder)?;
     Ok(LocatedModel::downloaded(path, &snapshot))
+}
+
+/// Downloads the tokenizer in a folder of a repository, if there is one, and what belongs to it.
+fn tokenizer(snapshot: &Snapshot, folder: &str) -> Result<()> {
+    if snapshot
+        .file_if_any(&format!("{folder}{TOKENIZER}"))?
+        .is_some()
+    {
+        for name in TOKENIZER_COMPANIONS {
+            snapshot.file_if_any(&format!("{folder}{name}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// The path itself if it could be a repository's name, or an example.

@@ -6,7 +6,7 @@ mod gguf_tokenizer;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use pgm_data::Tokenizer;
+use pgm_data::{SpecialTokenChoice, Tokenizer};
 use pgm_model::judges::{JudgeConfig, JudgeDescription, JudgeModel};
 use pgm_model::weights::{GgufFile, WeightsChoice, WeightsFile};
 
@@ -42,43 +42,37 @@ const TOKENIZER: &str = "tokenizer.json";
 impl Judge {
     /// Opens a folder with `config.json`, `model.safetensors` and `tokenizer.json`, as on the Hugging Face hub, or a
     /// `.gguf` file, which holds all three. Instead of `model.safetensors` there may be `model.safetensors.index.json`
-    /// and the files that it names. GPT-2's own vocabulary needs no `tokenizer.json`.
+    /// and the files that it names. GPT-2's own vocabulary needs no `tokenizer.json`. Which tokens begin and end a text
+    /// is asked as [`Tokenizer::from_file`] does, or of the header of a GGUF file.
     ///
     /// # Errors
     /// When a file is missing or damaged, the network is neither GPT-2 nor a Llama, or the tokenizer has more tokens
     /// than the network.
     pub fn open(path: &Path, device: &Device) -> Result<Self, JudgeError> {
+        Self::open_choosing(path, &SpecialTokenChoice::default(), device)
+    }
+
+    /// The same, with special tokens that are chosen before anything is asked.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and when its tokenizer has no such token.
+    pub fn open_choosing(
+        path: &Path,
+        choice: &SpecialTokenChoice,
+        device: &Device,
+    ) -> Result<Self, JudgeError> {
         let name = path.file_name().unwrap_or(path.as_os_str());
         let name = name.to_string_lossy().into_owned();
-        let config_error = |path: PathBuf| move |reason| JudgeError::Config { path, reason };
-        let (description, weights_path, tokenizer) = if path.is_file() {
-            let file = GgufFile::open(path)?;
-            let description =
-                JudgeDescription::from_gguf(&file).map_err(config_error(path.to_path_buf()))?;
-            (
-                description,
-                path.to_path_buf(),
-                gguf_tokenizer::read(&file, path)?,
-            )
-        } else {
-            let config_path = path.join(CONFIG);
-            let text = pgm_data::read_json_text(&config_path).map_err(JudgeError::of_config)?;
-            let description =
-                JudgeDescription::from_json(&text).map_err(config_error(config_path))?;
-            let tokenizer = tokenizer_of(path, &description.config)?;
-            (description, weights_of(path)?, tokenizer)
-        };
+        let (description, tokenizer) = Self::describe(path, choice)?;
         let JudgeDescription {
             config,
             unknown_keys,
         } = description;
-        if tokenizer.vocab_size() > config.vocab_size() {
-            return Err(JudgeError::Vocabulary {
-                judge: path.to_path_buf(),
-                tokenizer: tokenizer.vocab_size(),
-                network: config.vocab_size(),
-            });
-        }
+        let weights_path = if path.is_file() {
+            path.to_path_buf()
+        } else {
+            weights_of(path)?
+        };
         let weights = WeightsFile::open(&weights_path, WeightsChoice::default())?;
         let mut n_weight_bytes = 0;
         for file in weights.files() {
@@ -93,6 +87,39 @@ impl Judge {
             unknown_keys,
             device: device.clone(),
         })
+    }
+
+    /// The sizes and the tokenizer of a judge, without its weights.
+    ///
+    /// # Errors
+    /// As [`Self::open_choosing`].
+    pub fn describe(
+        path: &Path,
+        choice: &SpecialTokenChoice,
+    ) -> Result<(JudgeDescription, Tokenizer), JudgeError> {
+        let config_error = |path: PathBuf| move |reason| JudgeError::Config { path, reason };
+        let (description, tokenizer) = if path.is_file() {
+            let file = GgufFile::open(path)?;
+            let description =
+                JudgeDescription::from_gguf(&file).map_err(config_error(path.to_path_buf()))?;
+            (description, gguf_tokenizer::read(&file, path, choice)?)
+        } else {
+            let config_path = path.join(CONFIG);
+            let text = pgm_data::read_json_text(&config_path).map_err(JudgeError::of_config)?;
+            let description =
+                JudgeDescription::from_json(&text).map_err(config_error(config_path))?;
+            let tokenizer = tokenizer_of(path, &description.config, choice)?;
+            (description, tokenizer)
+        };
+        let vocab_size = description.config.vocab_size();
+        if tokenizer.vocab_size() > vocab_size {
+            return Err(JudgeError::Vocabulary {
+                judge: path.to_path_buf(),
+                tokenizer: tokenizer.vocab_size(),
+                network: vocab_size,
+            });
+        }
+        Ok((description, tokenizer))
     }
 
     /// The judge under another name than that of its folder or file, such as where it comes from.
@@ -237,14 +264,20 @@ fn size_of_file(path: &Path) -> Result<u64, JudgeError> {
     Ok(metadata.len())
 }
 
-fn tokenizer_of(folder: &Path, config: &JudgeConfig) -> Result<Tokenizer, JudgeError> {
+fn tokenizer_of(
+    folder: &Path,
+    config: &JudgeConfig,
+    choice: &SpecialTokenChoice,
+) -> Result<Tokenizer, JudgeError> {
     let path = folder.join(TOKENIZER);
     if path.exists() {
-        return Ok(Tokenizer::from_file(path)?);
+        return Ok(Tokenizer::from_file_choosing(path, choice)?);
     }
     let gpt2 = || Tokenizer::gpt2();
     match config {
-        JudgeConfig::Gpt2(config) if config.vocab_size == gpt2().vocab_size() => Ok(gpt2()),
+        JudgeConfig::Gpt2(config) if config.vocab_size == gpt2().vocab_size() => {
+            Ok(gpt2().choosing(choice)?)
+        }
         _ => Err(JudgeError::NoTokenizer { path }),
     }
 }

@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
 use pgm_data::{
-    BadLines, Corpus, DataError, DocumentSplit, Packing, PrepareConfig, TokenDataset, TokenShard,
-    Tokenizer, TokenizerSpec, ValidationSplit,
+    BadLines, Corpus, DataError, DocumentSplit, Packing, PrepareConfig, SpecialTokenChoice,
+    TokenDataset, TokenShard, Tokenizer, TokenizerSpec, ValidationSplit,
 };
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,13 @@ pub struct DataSection {
     pub inputs: Vec<PathBuf>,
     /// `gpt2`, `bpe-<size>` (learned from the text) or a path to a `tokenizer.json`.
     pub tokenizer: TokenizerSpec,
+    /// `{ bos = "<s>", eos = 2 }`, also `mask` and `pad`: special tokens that the tokenizer's files do not tell, or tell
+    /// wrongly; as the vocabulary spells them, or their ids.
+    #[serde(default, skip_serializing_if = "SpecialTokenChoice::is_empty")]
+    pub special_tokens: SpecialTokenChoice,
+    /// Go on where the tokenizer does not keep all of the text: it drops characters, or has an unknown token for them.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub allow_lossy_tokenizer: bool,
     /// Tokens of a sequence, BOS and EOS included.
     pub seq_len: usize,
     /// `concatenated`: documents fill every sequence; `padded`: one document a sequence.
@@ -39,6 +46,11 @@ pub struct DataSection {
     /// Where prepared tokens are kept, to be shared by runs; the run's own folder by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<PathBuf>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn default_validation() -> ValidationSplit {
@@ -75,6 +87,8 @@ impl DataSection {
             split: self.split.clone(),
             text_field: self.text_field.clone(),
             bad_lines: self.bad_lines,
+            special_tokens: self.special_tokens.clone(),
+            allow_lossy_tokenizer: self.allow_lossy_tokenizer,
             output,
         }
     }

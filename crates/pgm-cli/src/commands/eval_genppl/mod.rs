@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
+use pgm_data::SpecialTokenChoice;
 use pgm_eval::{
     FeatureText, Generator, HeldOutSamples, Judge, MauveConfig, ModelSamples, SamplerKind,
     SamplingSettings, TextSamples,
@@ -50,6 +51,10 @@ pub struct EvalGenpplArgs {
     /// hub once
     #[arg(long, value_name = "JUDGE")]
     judge: PathBuf,
+    /// Special tokens of the judge which its files do not tell, or tell wrongly, as its vocabulary spells them, or their
+    /// ids; `pgm info` shows which are taken
+    #[arg(long, value_name = "bos=TOKEN,eos=TOKEN")]
+    judge_special_tokens: Option<SpecialTokenChoice>,
     #[command(flatten)]
     model: RunArgs,
     /// Judge the texts of a file instead: JSON lines or a list, of objects with `text` or of texts; the JSON that PGM,
@@ -160,7 +165,8 @@ impl EvalGenpplArgs {
         }
         let LocatedModel { path, origin } = hub::judge(&self.judge)?;
         let device = device::open(self.backend)?;
-        let judge = Judge::open(&path, &device)?;
+        let special_tokens = self.judge_special_tokens.clone().unwrap_or_default();
+        let judge = Judge::open_choosing(&path, &special_tokens, &device)?;
         if !judge.unknown_keys().is_empty() {
             tracing::warn!(
                 "the judge's description has keys that are not known and change nothing here: {}",
