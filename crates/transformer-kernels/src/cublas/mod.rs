@@ -14,16 +14,14 @@ use burn_cubecl::CubeDevice;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::empty_device_dtype;
 use burn_cubecl::tensor::CubeTensor;
-use cubecl_cuda::CudaRuntime;
-use cubecl_runtime::runtime::Runtime;
+use cubecl_common::device::Device;
+use cubecl_common::device_handle::DeviceHandle;
 
-use library::{Operands, is_present};
+use library::{Operands, Server, is_present};
 use plan::{Matrix, Product};
 
 /// Of the address of a bias, in bytes, so that every kernel of the library can read it.
-const BIAS_ALIGNMENT: u64 = 16;
-
-type Server = <CudaRuntime as Runtime>::Server;
+const BIAS_ALIGNMENT: u32 = 16;
 
 /// Whether these matrices can be multiplied here: on an NVIDIA GPU whose machine has cuBLASLt.
 pub(crate) fn fits(left: &CubeTensor, right: &CubeTensor) -> bool {
@@ -33,39 +31,39 @@ pub(crate) fn fits(left: &CubeTensor, right: &CubeTensor) -> bool {
     is_pair && matches!(left.device, CubeDevice::Cuda(_)) && is_present()
 }
 
-/// `[m, k] x [k, n]`, plus `[1, n]` in every row, or None if the library refuses the problem.
+/// `[m, k] x [k, n]`, plus `[1, n]` in every row, or None if the library has no kernel for the problem.
+///
+/// The calling thread only asks for a plan and allocates the output. Addresses are looked up and the product is
+/// enqueued on the device's thread, after everything submitted before; nobody waits for that.
+///
+/// # Panics
+/// Panics if an earlier product could not be enqueued.
 pub(crate) fn matrix_product(
     left: CubeTensor,
     right: CubeTensor,
     bias: Option<CubeTensor>,
 ) -> Option<CubeTensor> {
-    let CubeDevice::Cuda(device) = &left.device else {
+    let CubeDevice::Cuda(device) = left.device.clone() else {
         return None;
     };
-    let device_index = device.index;
+    library::panic_after_failure();
     let [m, k] = left.shape().dims();
     let [_, n] = right.shape().dims();
     let (left, left_matrix) = readable(left);
     let (right, right_matrix) = readable(right);
     let bias = bias.map(into_contiguous);
-    let client = left.client.clone();
+    if bias
+        .as_ref()
+        .is_some_and(|bias| alignment(bias) < BIAS_ALIGNMENT)
+    {
+        return None;
+    }
     let output = empty_device_dtype(
-        client.clone(),
+        left.client.clone(),
         left.device.clone(),
         Shape::from([m, n]),
         left.dtype,
     );
-    let output_row = output.meta.strides()[0];
-    // Held until the product is enqueued.
-    let resource = |tensor: &CubeTensor| {
-        client
-            .get_resource::<Server>(tensor.handle.clone())
-            .expect("a tensor on this device has memory")
-    };
-    let resources = [&left, &right, &output].map(resource);
-    let bias_resource = bias.as_ref().map(resource);
-    let [left_pointer, right_pointer, output_pointer] =
-        std::array::from_fn(|i| resources[i].resource().ptr);
     let product = Product {
         m,
         n,
@@ -73,29 +71,28 @@ pub(crate) fn matrix_product(
         dtype: left.dtype,
         left: left_matrix,
         right: right_matrix,
-        output_row,
-        has_bias: bias_resource.is_some(),
-        alignments: [left_pointer, right_pointer, output_pointer].map(plan::alignment),
+        output_row: output.meta.strides()[0],
+        has_bias: bias.is_some(),
+        alignments: [&left, &right, &output].map(alignment),
     };
-    let operands = Operands {
-        left: left_pointer,
-        right: right_pointer,
-        output: output_pointer,
-        bias: bias_resource.as_ref().map(|bias| bias.resource().ptr),
-    };
-    if operands.bias.is_some_and(|bias| bias % BIAS_ALIGNMENT != 0) {
+    if !library::has_plan(device.index, &product) {
         return None;
     }
-    let outcome = client
-        .exclusive(move || library::enqueue(device_index, product, operands))
-        .expect("the device's thread runs");
-    match outcome {
-        Ok(()) => Some(output),
-        Err(error) => {
-            tracing::warn!(m, n, k, dtype = ?left.dtype, %error, "cuBLASLt refused a product; Burn's own is used");
-            None
-        }
-    }
+    let operands = Operands {
+        left: left.handle.binding(),
+        right: right.handle.binding(),
+        output: output.handle.clone().binding(),
+        bias: bias.map(|bias| bias.handle.binding()),
+    };
+    DeviceHandle::<Server>::new(device.to_id())
+        .submit(move |server| library::enqueue(server, device.index, product, operands));
+    Some(output)
+}
+
+/// A power of two, in bytes, that surely divides the tensor's address: CubeCL's memory begins at multiples of 512, and
+/// only the offset of a view can be less even.
+fn alignment(tensor: &CubeTensor) -> u32 {
+    plan::alignment(tensor.handle.offset_start.unwrap_or(0))
 }
 
 /// The tensor, or a copy of it if its strides are not those of a matrix by rows or columns.

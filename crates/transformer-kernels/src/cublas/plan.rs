@@ -38,7 +38,7 @@ impl Matrix {
     }
 }
 
-/// The largest power of two up to 256 that divides an address.
+/// The largest power of two up to 256 that divides an address, or an offset from an even one.
 pub(super) fn alignment(address: u64) -> u32 {
     1 << address.trailing_zeros().min(8)
 }
@@ -54,7 +54,7 @@ pub(super) struct Product {
     pub right: Matrix,
     pub output_row: usize,
     pub has_bias: bool,
-    /// Of left, right and output, in bytes.
+    /// What divides the addresses of left, right and output, in bytes.
     pub alignments: [u32; 3],
 }
 
@@ -74,12 +74,14 @@ pub(super) struct Plan {
 unsafe impl Send for Plan {}
 
 impl Plan {
+    /// `bias_placeholder` is an address on the device; each product brings its own.
+    ///
     /// # Errors
     /// If the library has no kernel for the product.
     pub fn new(
         handle: sys::cublasLtHandle_t,
         product: &Product,
-        bias: Option<u64>,
+        bias_placeholder: u64,
         workspace_size: usize,
     ) -> Result<Self, CublasError> {
         let Product { m, n, k, .. } = *product;
@@ -103,7 +105,7 @@ impl Plan {
             sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_TRANSB,
             product.left.by_columns,
         )?;
-        if let Some(address) = bias {
+        if product.has_bias {
             // The result's columns, as the library sees it, are our rows: one number of the bias a row.
             let epilogue = sys::cublasLtEpilogue_t::CUBLASLT_EPILOGUE_BIAS;
             // SAFETY: the description lives, and the attribute is this enumeration.
@@ -115,7 +117,7 @@ impl Plan {
                     size_of_val(&epilogue),
                 )?;
             }
-            set_bias(description, address)?;
+            set_bias(description, bias_placeholder)?;
         }
         let layout = |matrix: Matrix, n_rows: usize, n_columns: usize| {
             let (inner, outer) = if matrix.by_columns {
@@ -256,6 +258,9 @@ mod tests {
 
     #[test]
     fn alignment_is_a_power_of_two_up_to_256() {
-        assert_eq!([512, 256, 48, 2, 1].map(alignment), [256, 256, 16, 2, 1]);
+        assert_eq!(
+            [0, 512, 256, 48, 2, 1].map(alignment),
+            [256, 256, 256, 16, 2, 1]
+        );
     }
 }
