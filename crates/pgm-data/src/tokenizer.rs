@@ -16,7 +16,7 @@ use crate::special_tokens::{DeclaredToken, SpecialTokens};
 use crate::text_loss::TextLoss;
 use crate::text_pieces::text_pieces;
 use crate::word_cache::WordCaches;
-use crate::{DataError, TokenizerSpec, read_json_text};
+use crate::{DataError, TokenizerSpec};
 
 /// Bytes of text that are encoded at a time, where a text may be cut.
 const PIECE_BYTES: usize = 1 << 16;

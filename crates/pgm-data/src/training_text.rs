@@ -1,5 +1,3 @@
-use std::path::Path;
-
 use crate::bad_lines::SkippedLines;
 use crate::{
     Corpus, DataError, PrepareConfig, PrepareProgress, PreparedData, ShardRecord, ShardWriter,

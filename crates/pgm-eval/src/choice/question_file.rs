@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use pgm_data::{PythonJson, Tokenizer, from_python_json, read_json_text};
+use pgm_data::{PythonJson, from_python_json, read_json_text};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
