@@ -22,17 +22,23 @@ impl AtomicFile {
     pub(crate) fn create(path: &Path) -> Result<Self, DataError> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = path.with_file_name(format!(
-            ".{name}.{}-{}.tmp",
-            std::process::id(),
-            COUNTER.fetch_add(1, Ordering::Relaxed)
-        ));
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&temporary)
-            .map_err(DataError::io("create", &temporary))?;
+        // A process of another host or container may have the same id, and a killed one may have left a file.
+        let (temporary, file) = loop {
+            let temporary = path.with_file_name(format!(
+                ".{name}.{}-{}.tmp",
+                std::process::id(),
+                COUNTER.fetch_add(1, Ordering::Relaxed)
+            ));
+            let created = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .open(&temporary);
+            match created {
+                Ok(file) => break (temporary, file),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(DataError::io("create", &temporary)(error)),
+            }
+        };
         Ok(Self {
             writer: BufWriter::with_capacity(1 << 18, file),
             temporary,
