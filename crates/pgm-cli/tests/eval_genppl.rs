@@ -1,6 +1,6 @@
 //! `pgm eval-genppl` with a tiny judge.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 fn pgm(folder: &Path, args: &[&str]) -> Output {
@@ -71,16 +71,22 @@ fn report(folder: &Path, args: &[&str]) -> serde_json::Value {
     report
 }
 
+/// The files of results in a folder.
+fn results(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths
+        .filter(|path| path.extension().is_some_and(|ending| ending == "jsonl"))
+        .collect()
+}
+
 #[test]
 fn an_evaluation_goes_on_where_it_was_and_gives_the_same_numbers() {
     let whole = folder();
     let expected = report(whole.path(), &["--batch-size", "4"]);
     let parts = folder();
     assert_eq!(report(parts.path(), &["--n", "2"])["n_samples"], 2);
-    let results: Vec<_> = std::fs::read_dir(parts.path().join("generative"))
-        .unwrap()
-        .collect();
-    let results = results[0].as_ref().unwrap().path();
+    let results = results(&parts.path().join("generative")).remove(0);
     let before = std::fs::read_to_string(&results).unwrap();
     let found = report(parts.path(), &["--batch-size", "3"]);
     let after = std::fs::read_to_string(&results).unwrap();
@@ -218,10 +224,7 @@ fn a_model_is_judged_at_each_number_of_steps_and_on_other_text() {
         assert!(svg.contains(axis), "{picture}");
     }
     // Each number of steps has results of its own, which are found again.
-    assert_eq!(
-        std::fs::read_dir(path("tiny/generative")).unwrap().count(),
-        2
-    );
+    assert_eq!(results(&path("tiny/generative")).len(), 2);
     assert_eq!(succeeds(&sweep), table);
 
     // With MAUVE, all combinations, and a page.

@@ -2,6 +2,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use pgm_data::{FileLock, LockAttempt, n_bytes_of_whole_lines};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -18,6 +19,7 @@ pub struct ResultsFile<R = JudgedSample> {
     path: PathBuf,
     file: File,
     samples: Vec<R>,
+    _lock: FileLock,
 }
 
 /// What a line of a [`ResultsFile`] holds.
@@ -35,67 +37,43 @@ impl ResultsFile {
 }
 
 impl<R: NumberedResult> ResultsFile<R> {
-    /// Opens a file for the results of some settings, or begins one. A line that was not written to its end is cut
-    /// off.
+    /// Opens a file for the results of some settings, or begins one. It belongs to this process then: another one that
+    /// opens it waits. Lines at the end that are no results are cut off, and the log says so.
     ///
     /// # Errors
-    /// When the file cannot be read or written, or holds results of other settings.
+    /// When the file cannot be read or written, holds results of other settings, is damaged with results behind the
+    /// damage, or is open in this process already.
     pub fn open(path: &Path, settings: &Value) -> Result<Self, EvalError> {
-        let failed = |reason: String| EvalError::File {
-            path: path.to_path_buf(),
-            reason,
-        };
-        let io = |error: std::io::Error| failed(error.to_string());
+        let lock = lock(path)?;
         let content = match std::fs::read(path) {
             Ok(content) => content,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(io(error)),
+            Err(error) => return Err(failed(path, error.to_string())),
         };
-        let end = content.iter().rposition(|&byte| byte == b'\n');
-        let end = end.map_or(0, |newline| newline + 1);
-        let mut samples = Vec::new();
-        let mut lines = content[..end].split_inclusive(|&byte| byte == b'\n');
-        let header = json!({ "settings": settings }).to_string();
-        if let Some(first) = lines.next() {
-            let found: Value = serde_json::from_slice(first).map_err(|error| {
-                failed(format!("it holds no results: {error}; name another file"))
-            })?;
-            // Numbers lose their last digit in reading, so that both sides are read.
-            let wanted: Value = serde_json::from_str(&header).expect("it was just written");
-            if found != wanted {
-                return Err(failed(format!(
-                    "it holds results of other settings ({}); name another file, or remove it",
-                    difference(&found["settings"], &wanted["settings"])
-                )));
-            }
-        } else if !content.is_empty() {
-            return Err(failed("it holds no results; name another file".to_owned()));
-        }
-        for (number, line) in lines.enumerate() {
-            let sample: Option<R> = serde_json::from_slice(line).ok();
-            match sample.filter(|sample| sample.number() == number) {
-                Some(sample) => samples.push(sample),
-                None => {
-                    return Err(failed(format!(
-                        "line {} is not result {number}; the file is damaged, remove it",
-                        number + 2
-                    )));
-                }
-            }
-        }
+        let header = format!("{}\n", json!({ "settings": settings }));
+        let first_line = check_header(&content, &header).map_err(|reason| failed(path, reason))?;
+        let lines = &content[first_line..];
+        let (samples, n_bytes) = read_results(lines).map_err(|reason| failed(path, reason))?;
+        let end = first_line + n_bytes;
         let mut file = OpenOptions::new()
             .append(true)
             .create(true)
             .open(path)
-            .map_err(io)?;
-        file.set_len(end as u64).map_err(io)?;
-        if end == 0 {
-            writeln!(file, "{header}").map_err(io)?;
+            .map_err(|error| failed(path, error.to_string()))?;
+        if end < content.len() {
+            tracing::warn!(path = %path.display(), n_results = samples.len(), n_bytes = content.len() - end, "the end of the file is damaged and cut off; the results before it stay");
         }
+        file.set_len(end as u64)
+            .and_then(|()| match first_line {
+                0 => file.write_all(header.as_bytes()),
+                _ => Ok(()),
+            })
+            .map_err(|error| failed(path, error.to_string()))?;
         Ok(Self {
             path: path.to_path_buf(),
             file,
             samples,
+            _lock: lock,
         })
     }
 
@@ -122,13 +100,85 @@ impl<R: NumberedResult> ResultsFile<R> {
         }
         self.file
             .write_all(lines.as_bytes())
-            .map_err(|error| EvalError::File {
-                path: self.path.clone(),
-                reason: error.to_string(),
-            })?;
+            .map_err(|error| failed(&self.path, error.to_string()))?;
         self.samples.append(&mut kept);
         Ok(())
     }
+}
+
+fn failed(path: &Path, reason: String) -> EvalError {
+    EvalError::File {
+        path: path.to_path_buf(),
+        reason,
+    }
+}
+
+/// Waits for another process that has the file.
+fn lock(path: &Path) -> Result<FileLock, EvalError> {
+    let name = FileLock::path_for(path);
+    match FileLock::try_take(&name)? {
+        LockAttempt::Taken(lock) => return Ok(lock),
+        // Waiting for oneself would never end.
+        LockAttempt::HeldBy(holder) if holder.is_this_process() => {
+            return Err(failed(
+                path,
+                "it is open in this process already".to_owned(),
+            ));
+        }
+        LockAttempt::HeldBy(_) => {}
+    }
+    Ok(FileLock::wait(&name, |holder| {
+        tracing::warn!(path = %path.display(), %holder, "waiting for another process that writes these results; name another folder to compute them at the same time");
+    })?)
+}
+
+/// Bytes of the first line, if it is the right one; 0 if the file is empty or was left in the middle of that line.
+fn check_header(content: &[u8], header: &str) -> Result<usize, String> {
+    let end = content.iter().position(|&byte| byte == b'\n');
+    let Some(end) = end else {
+        let is_begun = header.as_bytes().starts_with(content);
+        if is_begun || content.iter().all(|&byte| byte == 0) {
+            return Ok(0);
+        }
+        return Err("it holds no results; name another file".to_owned());
+    };
+    let found: Value = serde_json::from_slice(&content[..end])
+        .map_err(|error| format!("it holds no results: {error}; name another file"))?;
+    // Numbers lose their last digit in reading, so that both sides are read.
+    let wanted: Value = serde_json::from_str(header).expect("it was just written");
+    if found != wanted {
+        return Err(format!(
+            "it holds results of other settings ({}); name another file, or remove it",
+            difference(&found["settings"], &wanted["settings"])
+        ));
+    }
+    Ok(end + 1)
+}
+
+/// The results in the lines behind the first one, and their bytes; what is behind them is no result.
+fn read_results<R: NumberedResult>(lines: &[u8]) -> Result<(Vec<R>, usize), String> {
+    let mut samples: Vec<R> = Vec::new();
+    let mut n_bytes = 0;
+    let whole = &lines[..n_bytes_of_whole_lines(lines)];
+    for line in whole.split_inclusive(|&byte| byte == b'\n') {
+        let sample: Option<R> = serde_json::from_slice(line).ok();
+        match sample.filter(|sample| sample.number() == samples.len()) {
+            Some(sample) => samples.push(sample),
+            None => break,
+        }
+        n_bytes += line.len();
+    }
+    let is_result = |line: &[u8]| serde_json::from_slice::<R>(line).is_ok();
+    let bad = &whole[n_bytes..];
+    if bad.split_inclusive(|&byte| byte == b'\n').any(is_result) {
+        let number = samples.len();
+        return Err(format!(
+            "line {} is not result {number}, and there are results behind it; remove that line and all behind it to keep the {number} results before it (`head -n {}` gives them), or name another folder",
+            number + 2,
+            number + 1
+        ));
+    }
+    Ok((samples, n_bytes))
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
@@ -187,8 +237,7 @@ mod tests {
         drop(results);
         let whole = std::fs::read(&path).unwrap();
         // Wherever it was cut, whole samples are kept and the rest is written again.
-        let first_line = whole.iter().position(|&byte| byte == b'\n').unwrap() + 1;
-        for end in first_line..whole.len() {
+        for end in 0..whole.len() {
             std::fs::write(&path, &whole[..end]).unwrap();
             let mut results = ResultsFile::open(&path, &settings).unwrap();
             let n_kept = results.samples().len();
@@ -200,6 +249,77 @@ mod tests {
             drop(results);
             assert_eq!(std::fs::read(&path).unwrap(), whole);
         }
+    }
+
+    /// A file with three results, the line of each, and that of the settings first.
+    fn lines(path: &Path, settings: &Value) -> Vec<Vec<u8>> {
+        let mut results = ResultsFile::open(path, settings).unwrap();
+        results.append((0..3).map(sample).collect()).unwrap();
+        let content = std::fs::read(path).unwrap();
+        let lines = content.split_inclusive(|&byte| byte == b'\n');
+        lines.map(<[u8]>::to_vec).collect()
+    }
+
+    #[test]
+    fn a_damaged_end_costs_what_is_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("results.jsonl");
+        let settings = json!({"seed": 1});
+        let lines = lines(&path, &settings);
+        let whole = lines.concat();
+        let kept = lines[..3].concat();
+        // The last line with bytes that are no text, zeros of a disk that lost power, garbage of two lines.
+        let mut flipped = lines[3].clone();
+        flipped[4] = 0xff;
+        for end in [
+            flipped,
+            vec![0; 4096],
+            [&[0; 100], &b"\n"[..]].concat(),
+            b"{\"number\": 2\n}\n".to_vec(),
+        ] {
+            std::fs::write(&path, [&kept[..], &end].concat()).unwrap();
+            let mut results = ResultsFile::open(&path, &settings).unwrap();
+            assert_eq!(results.samples(), [sample(0), sample(1)]);
+            assert_eq!(std::fs::read(&path).unwrap(), kept);
+            results.append(vec![sample(2)]).unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), whole);
+        }
+    }
+
+    #[test]
+    fn damage_with_results_behind_it_is_named_and_nothing_is_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("results.jsonl");
+        let settings = json!({"seed": 1});
+        let mut lines = lines(&path, &settings);
+        lines[2] = b"{\n".to_vec();
+        let twice = [&lines[..2], &lines[1..2]].concat();
+        for (lines, line) in [
+            (lines, "line 3 is not result 1"),
+            (twice, "line 3 is not result 1"),
+        ] {
+            std::fs::write(&path, lines.concat()).unwrap();
+            let opened: Result<ResultsFile, _> = ResultsFile::open(&path, &settings);
+            let error = opened.unwrap_err().to_string();
+            assert!(
+                error.contains(line) && error.contains("head -n 2"),
+                "{error}"
+            );
+            assert_eq!(std::fs::read(&path).unwrap(), lines.concat());
+        }
+    }
+
+    #[test]
+    fn results_are_open_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("results.jsonl");
+        let settings = json!({"seed": 1});
+        let results: ResultsFile = ResultsFile::open(&path, &settings).unwrap();
+        let again: Result<ResultsFile, _> = ResultsFile::open(&path, &settings);
+        let error = again.unwrap_err().to_string();
+        assert!(error.contains("open in this process already"), "{error}");
+        drop(results);
+        drop::<ResultsFile>(ResultsFile::open(&path, &settings).unwrap());
     }
 
     #[test]
@@ -214,8 +334,10 @@ mod tests {
             ..sample(number)
         });
         results.append(samples.collect()).unwrap();
+        let kept = results.samples().to_vec();
+        drop(results);
         let read: ResultsFile = ResultsFile::open(&path, &settings).unwrap();
-        assert_eq!(read.samples(), results.samples());
+        assert_eq!(read.samples(), kept);
     }
 
     #[test]
