@@ -142,9 +142,31 @@ impl ExperimentConfig {
                 reason: format!("in `[sampling]`: {error}"),
             });
         }
+        self.check_tokens_at_once()?;
         self.data.tokenizer.validate()?;
         self.data.validation.validate()?;
         self.model.network(self.objective.kind, 2).validate()?;
+        Ok(())
+    }
+
+    /// Refuses numbers of tokens that no device holds, and that would overflow where they are multiplied.
+    fn check_tokens_at_once(&self) -> Result<(), TrainError> {
+        for (key, n_sequences) in [
+            ("training.batch_size", self.training.batch_size),
+            ("evaluation.batch_size", self.evaluation.batch_size),
+        ] {
+            let n_tokens = n_sequences.checked_mul(self.data.seq_len);
+            if n_tokens.is_none_or(|n_tokens| n_tokens > i32::MAX as usize) {
+                return Err(TrainError::Value {
+                    key,
+                    value: format!(
+                        "{n_sequences} sequences of {} tokens (`data.seq_len`)",
+                        self.data.seq_len
+                    ),
+                    wanted: "at most 2,147,483,647 tokens at once",
+                });
+            }
+        }
         Ok(())
     }
 }
@@ -201,6 +223,11 @@ mod tests {
         assert!(table.contains("did you mean `optimizer`?"), "{table}");
         let zero = with(&["training.batch_size=0"]).unwrap_err().to_string();
         assert_eq!(zero, "`training.batch_size` is 0, wanted at least 1");
+        for key in ["training.batch_size", "data.seq_len"] {
+            let setting = format!("{key}={}", i64::MAX);
+            let huge = with(&[&setting]).unwrap_err().to_string();
+            assert!(huge.contains("wanted at most 2,147,483,647"), "{huge}");
+        }
         let heads = with(&["model.n_heads=7"]).unwrap_err().to_string();
         assert!(heads.contains("`n_heads` 7"), "{heads}");
         let objective = with(&["objective.kind=gan"]).unwrap_err().to_string();
