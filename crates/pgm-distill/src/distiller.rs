@@ -4,8 +4,8 @@ use pgm_data::prepare;
 use pgm_model::weights::WeightsFile;
 use pgm_train::{
     Checkpoint, CheckpointChoice, DataSection, ExperimentConfig, LoadedRun, Outcome, Provenance,
-    RunFolder, TrainError, Trainer, TrainingEvent, TrainingObserver, TrainingState, parse_toml,
-    vocabulary,
+    RunFolder, RunLock, TrainError, Trainer, TrainingEvent, TrainingObserver, TrainingState,
+    parse_toml, vocabulary,
 };
 
 use crate::{DistillConfig, DistillationMethod, TeacherSource};
@@ -18,6 +18,7 @@ pub struct Distiller<'a> {
     provenance: Provenance,
     interrupter: Interrupter,
     observer: &'a mut dyn TrainingObserver,
+    lock: Option<RunLock>,
 }
 
 impl<'a> Distiller<'a> {
@@ -37,7 +38,14 @@ impl<'a> Distiller<'a> {
             provenance: Provenance::default(),
             interrupter,
             observer,
+            lock: None,
         }
+    }
+
+    /// Goes on with the lock of the folder, which [`Self::run`] takes otherwise.
+    pub fn with_lock(mut self, lock: RunLock) -> Self {
+        self.lock = Some(lock);
+        self
     }
 
     /// Says which program runs on which device; it is written into the run's folder.
@@ -49,10 +57,17 @@ impl<'a> Distiller<'a> {
     /// Goes through all rounds, validates and draws samples.
     ///
     /// # Errors
-    /// When there is no such teacher, the folder holds another run, a file cannot be read or written, or the loss or a
-    /// gradient is not finite; the last checkpoint stays intact.
+    /// When there is no such teacher, the folder holds another run or is in use, a file cannot be read or written, or
+    /// the loss or a gradient is not finite; the last checkpoint stays intact.
+    ///
+    /// # Panics
+    /// Panics if a lock was given that is that of another folder.
     pub fn run(mut self) -> Result<Outcome, TrainError> {
         self.config.validate()?;
+        let lock = match self.lock.take() {
+            Some(lock) => lock,
+            None => self.folder.lock()?,
+        };
         let is_started = self.folder.config()?.is_some();
         let (experiment, student) = match self.folder.latest_checkpoint()? {
             Some(_) if is_started => self.resume()?,
@@ -69,6 +84,7 @@ impl<'a> Distiller<'a> {
         )
         .with_provenance(self.provenance)
         .with_method(method)
+        .with_lock(lock)
         .run()
     }
 

@@ -1,5 +1,5 @@
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use burn::module::Module;
 use burn::optim::{ModuleOptimizer, OptimizerRecord};
@@ -59,6 +59,19 @@ impl Checkpoint {
         if !folder.exists() {
             return Ok(Vec::new());
         }
+        // A run that goes on may delete its last checkpoint but one between the reading of the names and the look at what
+        // they name, and the next one is not among them: only an old one that is kept would be left.
+        let mut found = Self::list_once(folder)?;
+        loop {
+            let again = Self::list_once(folder)?;
+            if again == found {
+                return Ok(found);
+            }
+            found = again;
+        }
+    }
+
+    fn list_once(folder: &Path) -> Result<Vec<Self>, TrainError> {
         let entries = fs::read_dir(folder).map_err(TrainError::file("read", folder))?;
         let mut checkpoints: Vec<Self> = entries
             .filter_map(|entry| {
@@ -100,11 +113,9 @@ impl Checkpoint {
     pub fn save(folder: &Path, state: &TrainingState) -> Result<Self, TrainError> {
         let step = state.step;
         let path = folder.join(format!("step-{step:08}"));
-        let temporary = folder.join(format!(".step-{step:08}.tmp"));
-        remove_folder(&temporary)?;
-        fs::create_dir_all(&temporary).map_err(TrainError::file("create", &temporary))?;
+        let temporary = temporary_folder(folder, step)?;
         let result = write_parts(&temporary, state).and_then(|()| {
-            remove_folder(&path)?;
+            remove_checkpoint(&path)?;
             fs::rename(&temporary, &path).map_err(TrainError::file("write", &path))?;
             sync(folder)
         });
@@ -115,8 +126,7 @@ impl Checkpoint {
         Ok(Self { path, step })
     }
 
-    /// Deletes all but the newest checkpoints, the best ones and those of steps that are kept for good, and what an
-    /// interrupted save left.
+    /// Deletes all but the newest checkpoints, the best ones and those of steps that are kept for good.
     pub(crate) fn prune(
         folder: &Path,
         n_newest: usize,
@@ -130,7 +140,15 @@ impl Checkpoint {
         let for_good = checkpoints.iter().filter(|found| is_kept(found.step));
         kept.extend(for_good.cloned());
         for checkpoint in checkpoints.iter().filter(|found| !kept.contains(found)) {
-            remove_folder(&checkpoint.path)?;
+            remove_checkpoint(&checkpoint.path)?;
+        }
+        Ok(())
+    }
+
+    /// Deletes what interrupted saves and deletions left. No other process may be at work in the folder.
+    pub(crate) fn remove_leftovers(folder: &Path) -> Result<(), TrainError> {
+        if !folder.exists() {
+            return Ok(());
         }
         let entries = fs::read_dir(folder).map_err(TrainError::file("read", folder))?;
         for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
@@ -208,10 +226,11 @@ impl Checkpoint {
     /// When the file cannot be read.
     pub fn validation(&self) -> Result<Option<ValidationScore>, TrainError> {
         let path = self.path.join(VALIDATION_FILE);
-        if !path.is_file() {
-            return Ok(None);
-        }
-        let text = fs::read_to_string(&path).map_err(TrainError::file("read", &path))?;
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(TrainError::file("read", &path)(error)),
+        };
         serde_json::from_str(&text)
             .map(Some)
             .map_err(TrainError::file("read", &path))
@@ -287,6 +306,33 @@ fn save_module(path: &Path, network: &LanguageModel) -> Result<(), TrainError> {
         .into_record()
         .save(path)
         .map_err(TrainError::file("write", path))
+}
+
+/// A new folder for a checkpoint that is being written; no other process has one of this name.
+fn temporary_folder(folder: &Path, step: usize) -> Result<PathBuf, TrainError> {
+    fs::create_dir_all(folder).map_err(TrainError::file("create", folder))?;
+    let process = std::process::id();
+    let mut attempt = 0;
+    loop {
+        let path = folder.join(format!(".step-{step:08}.{process}-{attempt}.tmp"));
+        match fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => attempt += 1,
+            Err(error) => return Err(TrainError::file("create", &path)(error)),
+        }
+    }
+}
+
+/// Deletes a checkpoint, which is whole as long as it has its name.
+fn remove_checkpoint(path: &Path) -> Result<(), TrainError> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let aside = path.with_file_name(format!(".{name}.{}-removed.tmp", std::process::id()));
+    remove_folder(&aside)?;
+    fs::rename(path, &aside).map_err(TrainError::file("remove", path))?;
+    remove_folder(&aside)
 }
 
 fn remove_folder(path: &Path) -> Result<(), TrainError> {

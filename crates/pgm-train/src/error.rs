@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use pgm_data::DataError;
+use pgm_data::{DataError, LockHolder};
 use pgm_eval::EvalError;
 use pgm_model::ConfigError;
 
@@ -71,6 +71,17 @@ pub enum TrainError {
         path: PathBuf,
         /// The first table that differs.
         key: String,
+    },
+    /// Another process trains the run.
+    #[error(
+        "the run in `{}` is in use: {holder} trains it; wait until it ends, or stop it and start again to go on from its last checkpoint, or choose another folder with --output",
+        path.display()
+    )]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+        /// The process.
+        holder: Box<LockHolder>,
     },
     /// The text changed since the run was started.
     #[error(

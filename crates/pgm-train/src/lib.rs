@@ -4,7 +4,7 @@
 //! - [`ExperimentConfig`] is a run as a TOML file.
 //! - [`Trainer`] runs it, step by step, and can be stopped and resumed at any step.
 //! - A [`TrainingMethod`] is what a step does, training on the objective if nothing else is said.
-//! - [`RunFolder`] is what a run leaves behind, and how to open it again.
+//! - [`RunFolder`] is what a run leaves behind, and how to open it again; a [`RunLock`] keeps it for one process.
 //!
 //! Every random number of a step depends on the seed and the number of the step alone, and the
 //! data position is the number of the step, so that a resumed run goes on as if it had never
@@ -44,6 +44,7 @@ mod metrics;
 mod observer;
 mod provenance;
 mod run_folder;
+mod run_lock;
 mod step_losses;
 mod trainer;
 mod training_method;
@@ -64,6 +65,7 @@ pub use observer::{TrainingEvent, TrainingObserver};
 pub use pgm_model::weights::WeightsChoice;
 pub use provenance::Provenance;
 pub use run_folder::{LoadedRun, RunFolder, vocabulary};
+pub use run_lock::RunLock;
 pub use trainer::{Outcome, Trainer};
 pub use training_method::{ObjectiveTraining, Round, TrainingMethod};
 pub use training_model::{StepLoss, TrainingBatch, TrainingModel};

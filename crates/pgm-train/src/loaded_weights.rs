@@ -45,6 +45,7 @@ impl LoadedRun {
             mask_token,
             step: 0,
             weights: file.source(),
+            weights_sha256: None,
         })
     }
 }

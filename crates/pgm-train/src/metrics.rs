@@ -83,13 +83,18 @@ pub struct MetricsLog {
 impl MetricsLog {
     /// Opens the log for going on after `step`: lines of later steps, left by a run that was
     /// killed after its last checkpoint, are dropped, and so is a validation of this step unless it
-    /// came to its end (`is_validated`).
+    /// came to its end (`is_validated`). Lines that are damaged are named in the log and dropped, too.
     ///
     /// # Errors
     /// When the file cannot be read or written.
     pub fn open(path: &Path, step: usize, is_validated: bool) -> Result<Self, TrainError> {
         if path.exists() {
-            let kept: Vec<String> = Self::read(path)?
+            let content = std::fs::read(path).map_err(TrainError::file("read", path))?;
+            let Parsed { records, damaged } = Parsed::of(&content);
+            if !damaged.is_empty() {
+                tracing::warn!(path = %path.display(), lines = ?damaged, "lines are damaged and left out; all others stay");
+            }
+            let kept: Vec<String> = records
                 .iter()
                 .filter(|record| {
                     let is_validation = matches!(record, MetricRecord::Validation { .. });
@@ -140,16 +145,36 @@ impl MetricsLog {
         self.push(&MetricRecord::Round { step, round, loss })
     }
 
-    /// All lines; one that a killed run left half-written at the end is ignored.
+    /// All lines but damaged ones, as a killed run leaves one half-written at the end.
     ///
     /// # Errors
     /// When the file cannot be read.
     pub fn read(path: &Path) -> Result<Vec<MetricRecord>, TrainError> {
-        let text = std::fs::read_to_string(path).map_err(TrainError::file("read", path))?;
-        Ok(text
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect())
+        let content = std::fs::read(path).map_err(TrainError::file("read", path))?;
+        Ok(Parsed::of(&content).records)
+    }
+}
+
+/// The content of a file.
+struct Parsed {
+    records: Vec<MetricRecord>,
+    /// Numbers of the lines, from 1, that are no records.
+    damaged: Vec<usize>,
+}
+
+impl Parsed {
+    fn of(content: &[u8]) -> Self {
+        let mut parsed = Self {
+            records: Vec::new(),
+            damaged: Vec::new(),
+        };
+        for (i, line) in content.split_inclusive(|&byte| byte == b'\n').enumerate() {
+            match serde_json::from_slice(line) {
+                Ok(record) => parsed.records.push(record),
+                Err(_) => parsed.damaged.push(i + 1),
+            }
+        }
+        parsed
     }
 }
 
@@ -189,5 +214,36 @@ mod tests {
         assert_eq!(steps, [10, 20, 25]);
         MetricsLog::open(&path, 20, false).unwrap();
         assert_eq!(MetricsLog::read(&path).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_damaged_line_costs_that_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let records: Vec<MetricRecord> = (1..=4)
+            .map(|step| MetricRecord::Train {
+                step,
+                loss: 1.0 / step as f64,
+                learning_rate: 0.1,
+                grad_norm: 1.5,
+                tokens_per_second: 10.0,
+                seconds: 2.0,
+            })
+            .collect();
+        let whole: Vec<String> = records.iter().map(to_line).collect();
+        for damaged in 0..4 {
+            let mut lines: Vec<Vec<u8>> = whole.iter().map(|line| line.clone().into()).collect();
+            // No text either: a disk that lost power leaves such bytes.
+            lines[damaged][3..9].copy_from_slice(b"\xff\0\0\0\0\0");
+            std::fs::write(&path, lines.concat()).unwrap();
+            assert_eq!(Parsed::of(&lines.concat()).damaged, [damaged + 1]);
+            let mut kept = records.clone();
+            kept.remove(damaged);
+            assert_eq!(MetricsLog::read(&path).unwrap(), kept);
+            MetricsLog::open(&path, 4, true).unwrap();
+            let content = std::fs::read(&path).unwrap();
+            let parsed = Parsed::of(&content);
+            assert_eq!((parsed.records, parsed.damaged), (kept, vec![]));
+        }
     }
 }

@@ -28,8 +28,6 @@ impl Provenance {
             from_step,
             provenance: self,
         };
-        let mut line = serde_json::to_string(&start).expect("a start has a JSON form");
-        line.push('\n');
-        line
+        serde_json::to_string(&start).expect("a start has a JSON form")
     }
 }

@@ -1,5 +1,4 @@
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
@@ -9,7 +8,8 @@ use pgm_model::{LanguageModel, LanguageModelConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Checkpoint, CheckpointChoice, ExperimentConfig, LearningRateSchedule, Provenance, TrainError,
+    Checkpoint, CheckpointChoice, ExperimentConfig, LearningRateSchedule, Provenance, RunLock,
+    TrainError,
 };
 
 const CONFIG_FILE: &str = "config.toml";
@@ -37,6 +37,8 @@ pub struct LoadedRun {
     pub step: usize,
     /// Which of its weights these are.
     pub weights: WeightsSource,
+    /// SHA-256 of the file with these weights, as it was written; none for weights without a run.
+    pub weights_sha256: Option<String>,
 }
 
 impl LoadedRun {
@@ -179,21 +181,21 @@ impl RunFolder {
         ExperimentConfig::from_toml(&text, &[]).map(Some)
     }
 
-    /// Deletes the run.
-    ///
-    /// Only what a run writes is deleted; other files in the folder stay.
+    /// Keeps the folder for this process, which is going to train the run; makes it if it is missing.
     ///
     /// # Errors
-    /// When something cannot be deleted.
-    pub fn clear(&self) -> Result<(), TrainError> {
+    /// When another process has it, or it cannot be made or written.
+    pub fn lock(&self) -> Result<RunLock, TrainError> {
+        RunLock::take(self)
+    }
+
+    /// The folders and the files that a run writes.
+    pub(crate) fn written(&self) -> ([PathBuf; 3], [PathBuf; 8]) {
         let folders = [
             self.checkpoints(),
             self.samples_of_validations(),
             self.root.join("data"),
         ];
-        for path in folders.iter().filter(|path| path.exists()) {
-            fs::remove_dir_all(path).map_err(TrainError::file("remove", path))?;
-        }
         let files = [
             self.root.join(CONFIG_FILE),
             self.distillation(),
@@ -204,10 +206,7 @@ impl RunFolder {
             self.samples(),
             self.history(),
         ];
-        for path in files.iter().filter(|path| path.exists()) {
-            fs::remove_file(path).map_err(TrainError::file("remove", path))?;
-        }
-        Ok(())
+        (folders, files)
     }
 
     /// Makes the folder and writes the configuration, or checks that it is the one of the run that
@@ -292,14 +291,10 @@ impl RunFolder {
         provenance: &Provenance,
         step: usize,
     ) -> Result<(), TrainError> {
-        let path = self.history();
-        let mut file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .map_err(TrainError::file("open", &path))?;
-        file.write_all(provenance.line(step).as_bytes())
-            .map_err(TrainError::file("write", &path))
+        Ok(pgm_data::append_line(
+            &self.history(),
+            &provenance.line(step),
+        )?)
     }
 
     pub(crate) fn save_samples(&self, texts: &[String]) -> Result<(), TrainError> {
@@ -312,7 +307,8 @@ impl RunFolder {
         write_samples(&folder.join(format!("step-{step:08}.txt")), texts)
     }
 
-    /// Opens a checkpoint on a device.
+    /// Opens a checkpoint on a device. The run may go on meanwhile: where it deletes the checkpoint, the one that is the
+    /// last or the best then is opened.
     ///
     /// # Errors
     /// When the folder is no run, has no such checkpoint, or a file is damaged.
@@ -323,7 +319,27 @@ impl RunFolder {
         device: &Device,
     ) -> Result<LoadedRun, TrainError> {
         let config = self.config()?.ok_or_else(|| self.missing("config.toml"))?;
-        let checkpoint = self.checkpoint(checkpoint)?;
+        let mut found = self.checkpoint(checkpoint)?;
+        loop {
+            let failed = match self.load_found(&config, &found, weights, device) {
+                Ok(run) => return Ok(run),
+                Err(failed) => failed,
+            };
+            let now = self.checkpoint(checkpoint)?;
+            if now == found {
+                return Err(failed);
+            }
+            found = now;
+        }
+    }
+
+    fn load_found(
+        &self,
+        config: &ExperimentConfig,
+        checkpoint: &Checkpoint,
+        weights: WeightsChoice,
+        device: &Device,
+    ) -> Result<LoadedRun, TrainError> {
         let tokenizer = Tokenizer::from_file(self.root.join(TOKENIZER_FILE))?;
         let (vocab_size, mask_token) = vocabulary(&tokenizer);
         let network = config
@@ -339,12 +355,13 @@ impl RunFolder {
             },
         };
         Ok(LoadedRun {
-            config,
+            config: config.clone(),
             tokenizer,
             network,
             mask_token,
             step: checkpoint.step,
             weights,
+            weights_sha256: Some(checkpoint.weights_sha256(weights)?),
         })
     }
 

@@ -11,8 +11,8 @@ use crate::step_losses::StepLosses;
 use crate::training_state::TrainingState;
 use crate::{
     Checkpoint, ExperimentConfig, MetricRecord, MetricsLog, ObjectiveTraining, Provenance,
-    RunFolder, TrainError, TrainingEvent, TrainingMethod, TrainingObserver, ValidationScore,
-    loss_curve,
+    RunFolder, RunLock, TrainError, TrainingEvent, TrainingMethod, TrainingObserver,
+    ValidationScore, loss_curve,
 };
 
 /// How a run ended.
@@ -41,6 +41,7 @@ pub struct Trainer<'a> {
     interrupter: Interrupter,
     observer: &'a mut dyn TrainingObserver,
     method: Box<dyn TrainingMethod + 'a>,
+    lock: Option<RunLock>,
 }
 
 impl<'a> Trainer<'a> {
@@ -61,7 +62,18 @@ impl<'a> Trainer<'a> {
             interrupter,
             observer,
             method: Box::new(ObjectiveTraining),
+            lock: None,
         }
+    }
+
+    /// Goes on with the lock of the folder, which [`Self::run`] takes otherwise.
+    ///
+    /// # Panics
+    /// Panics if it is that of another folder.
+    pub fn with_lock(mut self, lock: RunLock) -> Self {
+        assert_eq!(lock.folder(), &self.folder, "the lock of another run");
+        self.lock = Some(lock);
+        self
     }
 
     /// Does something else than training on the objective in each step.
@@ -79,10 +91,15 @@ impl<'a> Trainer<'a> {
     /// Prepares the data, trains to the last step, validates and draws samples.
     ///
     /// # Errors
-    /// When the folder holds another run, a file cannot be read or written, or the loss or a gradient
-    /// is not finite; the last checkpoint stays intact.
+    /// When the folder holds another run or is in use, a file cannot be read or written, or the loss or a
+    /// gradient is not finite; the last checkpoint stays intact.
     pub fn run(mut self) -> Result<Outcome, TrainError> {
         self.config.validate()?;
+        let lock = match self.lock.take() {
+            Some(lock) => lock,
+            None => self.folder.lock()?,
+        };
+        lock.remove_leftovers()?;
         self.folder.start(&self.config)?;
         let data = ExperimentData::prepare(&self.config, &self.folder, self.observer)?;
         let checkpoint = self.folder.latest_checkpoint()?;

@@ -82,6 +82,38 @@ fn leftovers_of_an_interrupted_save_are_removed() {
 }
 
 #[test]
+fn a_run_can_be_read_while_it_deletes_checkpoints() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = RunFolder::new(temporary.path().join("run"));
+    let overrides = [
+        "training.n_steps=80",
+        "training.checkpoint_every=1",
+        "training.keep_checkpoints=1",
+        "training.keep_best=1",
+        "evaluation.every=2",
+        "evaluation.n_samples=0",
+    ];
+    let config = config(temporary.path(), &overrides);
+    let writer = folder.clone();
+    let training = std::thread::spawn(move || train(config, &writer).map(drop));
+    while folder.latest_checkpoint().unwrap().is_none() {
+        assert!(!training.is_finished());
+        std::thread::yield_now();
+    }
+    let mut steps = Vec::new();
+    while !training.is_finished() {
+        let device = Device::flex();
+        let last = folder.load(CheckpointChoice::Last, WeightsChoice::Average, &device);
+        steps.push(last.unwrap().step);
+    }
+    training.join().unwrap().unwrap();
+    steps.dedup();
+    // Never an old one, although the best one is kept.
+    assert!(steps.is_sorted(), "{steps:?}");
+    assert!(steps.len() > 3, "{steps:?}");
+}
+
+#[test]
 fn a_damaged_checkpoint_is_refused_and_says_how() {
     let temporary = tempfile::tempdir().unwrap();
     let folder = RunFolder::new(temporary.path().join("run"));

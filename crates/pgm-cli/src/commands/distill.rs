@@ -20,7 +20,8 @@ const QUICK_START: &str = include_str!("../../../../configs/distill/quickstart-d
 /// does in several, and becomes the next teacher. Without arguments the model of the quick start is distilled.
 ///
 /// The student is a run like any other. Its checkpoint of step 0 is the teacher, and each round leaves one.
-/// Ctrl-C stops after the current step and saves; the same command goes on from there.
+/// Ctrl-C stops after the current step and saves; the same command goes on from there. A run belongs to one process at
+/// a time; a second one says which has it, and ends.
 #[derive(Debug, Args)]
 pub struct DistillArgs {
     /// The distillation as a TOML file; the quick start's if left out
@@ -55,8 +56,9 @@ impl DistillArgs {
             .output
             .unwrap_or_else(|| PathBuf::from("runs").join(&config.name));
         let folder = RunFolder::new(&root);
+        let lock = folder.lock()?;
         if self.restart {
-            folder.clear()?;
+            lock.clear()?;
         }
         let schedule = config.schedule();
         let interrupter = interrupt::graceful("stopping after this step, then saving")?;
@@ -65,6 +67,7 @@ impl DistillArgs {
         let started = Instant::now();
         let outcome = Distiller::new(config, folder.clone(), device, interrupter, &mut *observer)
             .with_provenance(provenance)
+            .with_lock(lock)
             .run();
         // Gives the screen back before anything is said.
         drop(observer);
@@ -119,7 +122,7 @@ impl DistillArgs {
             ),
             None => (QUICK_START.to_string(), "the quick start".to_string()),
         };
-        let in_config = || format!("in the configuration of {source}");
+        let in_config = || format!("in {source}");
         let mut config: DistillConfig = parse_toml(&text, &self.set).with_context(in_config)?;
         if let Some(teacher) = &self.teacher {
             let is_file = teacher.is_file() || teacher.to_string_lossy().starts_with("hub:");

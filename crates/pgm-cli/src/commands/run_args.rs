@@ -110,13 +110,10 @@ impl RunArgs {
 
     /// What results depend on, of the model: an object.
     pub fn settings(&self, run: &LoadedRun) -> Result<Value> {
-        let sha256 = match &self.weights {
-            Some(path) => pgm_data::sha256_of_file(&weights_file(path)?)?.1,
-            None => {
-                let checkpoint = CheckpointChoice::Step(run.step);
-                let checkpoint = self.folder().checkpoint(checkpoint)?;
-                checkpoint.weights_sha256(run.weights)?
-            }
+        let sha256 = match (&self.weights, &run.weights_sha256) {
+            (Some(path), _) => pgm_data::sha256_of_file(&weights_file(path)?)?.1,
+            (None, Some(sha256)) => sha256.clone(),
+            (None, None) => unreachable!("a run has checksums"),
         };
         Ok(json!({
             "model": self.source(),

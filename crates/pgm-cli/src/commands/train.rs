@@ -17,7 +17,8 @@ use crate::{format, interrupt};
 /// Without arguments this is the quick start: a small partition generative model on the public-domain
 /// text that comes with the project, on the CPU, in a few minutes.
 ///
-/// Ctrl-C stops after the current step and saves; the same command goes on from there.
+/// Ctrl-C stops after the current step and saves; the same command goes on from there. A run is trained by one process
+/// at a time; a second one says which has it, and ends.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
     #[command(flatten)]
@@ -45,8 +46,9 @@ impl TrainArgs {
             PathBuf::from("runs").join(name)
         });
         let folder = RunFolder::new(&root);
+        let lock = folder.lock()?;
         if self.restart {
-            folder.clear()?;
+            lock.clear()?;
         }
         let n_steps = config.training.n_steps;
         if let Some(found) = folder.latest_checkpoint()?
@@ -64,6 +66,7 @@ impl TrainArgs {
         let started = Instant::now();
         let outcome = Trainer::new(config, folder.clone(), device, interrupter, &mut *observer)
             .with_provenance(provenance)
+            .with_lock(lock)
             .run();
         // Gives the screen back before anything is said.
         drop(observer);
