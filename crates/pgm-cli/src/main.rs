@@ -4,9 +4,11 @@
 mod commands;
 mod dashboard;
 mod device;
+mod error_text;
 mod format;
 mod hub;
 mod interrupt;
+mod introduction;
 mod log_output;
 mod progress;
 
@@ -74,6 +76,7 @@ fn main() -> std::process::ExitCode {
         .with_target(false)
         .without_time()
         .init();
+    introduction::introduce();
     let result = match cli.command {
         Command::Train(args) => args.run(),
         Command::Distill(args) => args.run(),
@@ -89,7 +92,7 @@ fn main() -> std::process::ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", error_text::error_text(&error));
             std::process::ExitCode::FAILURE
         }
     }

@@ -180,6 +180,11 @@ fn a_number_comes_with_how_it_was_made() {
         &[&["eval-ppl", "--run", "mdlm"], &none[..]].concat(),
     );
     assert!(text.contains("no detokenizer"), "{text}");
+    // Tokens of other texts are in other files: evaluations at the same time do not mix them up.
+    let entries = std::fs::read_dir(folder.path().join("mdlm/perplexities")).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let tokens = paths.filter(|path| path.extension().is_some_and(|ending| ending == "tok"));
+    assert_eq!(tokens.count(), 2);
     let output = pgm(folder.path(), &["eval-ppl", "--run", "ar", "--n", "5000"]);
     let error = stderr(&output);
     assert!(error.contains("--n is 5000, the text has "), "{error}");

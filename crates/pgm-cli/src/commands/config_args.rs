@@ -65,7 +65,7 @@ impl ConfigArgs {
             overrides.push(format!("objective.kind=\"{}\"", value.get_name()));
         }
         let mut config = ExperimentConfig::from_toml(&text, &overrides)
-            .with_context(|| format!("in the configuration of {source}"))?;
+            .with_context(|| format!("in {source}"))?;
         for input in &mut config.data.inputs {
             if input == Path::new(BUNDLED) {
                 *input = bundled_text()?;

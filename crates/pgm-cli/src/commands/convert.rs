@@ -1,7 +1,8 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::{fs, io};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use pgm_model::weights::{WeightsFile, WeightsFormat, WeightsSource, save};
@@ -82,7 +83,7 @@ impl ConvertArgs {
             Format::Burnpack => WeightsFormat::Burnpack,
             Format::Published => WeightsFormat::Published,
         };
-        save(&loaded.network, &loaded.config, format, &self.output)?;
+        self.write(&loaded, format)?;
         println!(
             "wrote {}: {} parameters, {}",
             self.output.display(),
@@ -90,6 +91,34 @@ impl ConvertArgs {
             loaded.source
         );
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Writes the file beside its place and puts it there when it is whole. A file that another process has put there
+    /// meanwhile stays, unless it is to be replaced.
+    fn write(&self, loaded: &Loaded, format: WeightsFormat) -> Result<()> {
+        let beside = tempfile::Builder::new()
+            .prefix(".pgm-convert-")
+            .tempdir_in(folder_of(&self.output))
+            .with_context(|| cannot_write(&self.output))?;
+        let path = beside
+            .path()
+            .join(self.output.file_name().unwrap_or_default());
+        save(&loaded.network, &loaded.config, format, &path)?;
+        if self.force {
+            return fs::rename(&path, &self.output).with_context(|| cannot_write(&self.output));
+        }
+        let whole = tempfile::TempPath::try_from_path(path)?;
+        let Err(failed) = whole.persist_noclobber(&self.output) else {
+            return Ok(());
+        };
+        if failed.error.kind() == io::ErrorKind::AlreadyExists || self.output.exists() {
+            bail!(
+                "`{}` was written by another process meanwhile; --force replaces it",
+                self.output.display()
+            );
+        }
+        // A file system that cannot give a name and refuse to replace a file at once.
+        fs::rename(&failed.path, &self.output).with_context(|| cannot_write(&self.output))
     }
 
     fn load(&self) -> Result<Loaded> {
@@ -149,11 +178,66 @@ fn check_output(path: &Path, force: bool) -> Result<()> {
     if path.exists() && !force {
         bail!("`{}` exists; --force replaces it", path.display());
     }
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+    let folder = folder_of(path);
+    if !folder.is_dir() {
         bail!("there is no folder `{}` to write to", folder.display());
     }
     Ok(())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
+}
+
+fn cannot_write(path: &Path) -> String {
+    format!("cannot write `{}`", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use pgm_model::DitConfig;
+
+    use super::*;
+
+    #[test]
+    fn what_another_process_wrote_meanwhile_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let sizes = DitConfig {
+            vocab_size: 9,
+            d_model: 8,
+            n_heads: 1,
+            n_blocks: 1,
+            cond_dim: 4,
+            ..Default::default()
+        };
+        let config = LanguageModelConfig::Masked(sizes);
+        let loaded = Loaded {
+            network: config.init(&Device::flex()),
+            config,
+            source: String::new(),
+        };
+        let mut args = ConvertArgs {
+            input: PathBuf::new(),
+            to: Format::Burnpack,
+            output: folder.path().join("a.bpk"),
+            weights: Weights::Ema,
+            checkpoint: CheckpointChoice::Last,
+            n_heads: None,
+            force: false,
+        };
+        check_output(&args.output, args.force).unwrap();
+        fs::write(&args.output, "of the other").unwrap();
+        for format in [WeightsFormat::Burnpack, WeightsFormat::Safetensors] {
+            let error = args.write(&loaded, format).unwrap_err().to_string();
+            assert!(error.contains("by another process meanwhile"), "{error}");
+            assert_eq!(fs::read(&args.output).unwrap(), b"of the other");
+        }
+        args.force = true;
+        args.write(&loaded, WeightsFormat::Burnpack).unwrap();
+        assert!(fs::metadata(&args.output).unwrap().len() > 100);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 }

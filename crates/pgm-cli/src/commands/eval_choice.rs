@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use pgm_eval::{
     ChoiceEvaluation, ChoiceReport, Estimate, EvalError, QuestionFile, QuestionKind, ResultsFile,
@@ -9,6 +9,7 @@ use pgm_eval::{
 use pgm_model::LanguageModel;
 use serde_json::json;
 
+use super::results_folder::results_folder;
 use super::run_args::RunArgs;
 use crate::device::{self, Backend};
 use crate::progress::Stage;
@@ -99,10 +100,8 @@ impl EvalChoiceArgs {
         settings["n_draws"] = json!(n_draws);
         settings["max_length"] = json!(evaluation.max_length);
         settings["seed"] = json!(self.seed);
-        let folder = self.results.clone();
-        let folder = folder.unwrap_or_else(|| self.model.output_folder().join("choices"));
-        std::fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
+        let usual = self.model.output_folder().join("choices");
+        let folder = results_folder(self.results.as_deref(), usual)?;
         let path = folder.join(ResultsFile::name_for(&settings));
         let mut results = ResultsFile::open(&path, &settings)?;
         let interrupter = interrupt::graceful("stopping after these questions, which are kept")?;

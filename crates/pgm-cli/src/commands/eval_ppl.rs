@@ -1,13 +1,14 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use pgm_eval::{EvalError, Perplexity, ResultsFile, ScoredSequence};
 use pgm_model::LanguageModel;
 use serde_json::json;
 
 use super::eval_text::TextArgs;
+use super::results_folder::results_folder;
 use super::run_args::RunArgs;
 use super::run_start::provenance;
 use crate::device::{self, Backend};
@@ -53,10 +54,8 @@ impl EvalPplArgs {
         self.model.locate()?;
         let device = device::open(self.backend)?;
         let run = self.model.load(&device)?;
-        let folder = self.results.clone();
-        let folder = folder.unwrap_or_else(|| self.model.output_folder().join("perplexities"));
-        std::fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
+        let usual = self.model.output_folder().join("perplexities");
+        let folder = results_folder(self.results.as_deref(), usual)?;
         let text = self.text.open(&self.model, &run, &folder)?;
         let available = text.rows.n_rows();
         let n_sequences = self.n.unwrap_or(available);

@@ -1,10 +1,11 @@
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use pgm_data::{Corpus, Detokenizer, Packing, ShardWriter, TokenDataset};
 use pgm_train::LoadedRun;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::run_args::RunArgs;
 use crate::format;
@@ -66,7 +67,7 @@ struct TextFile {
 
 impl TextArgs {
     /// The text that is named, or the held-out text of the run. Tokens of a text that is named go into a file in
-    /// `folder`.
+    /// `folder`, which exists.
     pub fn open(&self, model: &RunArgs, run: &LoadedRun, folder: &Path) -> Result<EvalText> {
         let packing = run.config.data.packing;
         if !self.text.is_empty() {
@@ -99,10 +100,25 @@ impl TextArgs {
         }
         let detokenizer = self.detokenizer.and_then(TextSet::detokenizer);
         let tokenizer = &run.tokenizer;
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
+        // Other tokens have another name: an evaluation of another text that goes on at the same time has its own file.
+        let contents: Vec<_> = files
+            .iter()
+            .map(|file| (file.n_bytes, &file.sha256))
+            .collect();
+        let names: Vec<_> = files.iter().map(|file| file.path.extension()).collect();
+        let key = format!(
+            "{contents:?} {names:?} {detokenizer:?} {} {:?} {}",
+            tokenizer.fingerprint(),
+            data.split,
+            data.text_field
+        );
+        let digest = Sha256::digest(key);
+        let key: String = digest[..6]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         let mut writer = ShardWriter::create(
-            folder.join("zero-shot.tok"),
+            folder.join(format!("zero-shot-{key}.tok")),
             u32::try_from(tokenizer.vocab_size())?,
             tokenizer.fingerprint(),
         )?;

@@ -9,6 +9,7 @@ mod eval_ppl;
 mod eval_text;
 mod info;
 mod prepare_data;
+mod results_folder;
 mod run_args;
 mod run_start;
 mod sample;

@@ -1,8 +1,9 @@
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use pgm_data::FileLock;
 
 use super::hub_name::HubName;
 
@@ -12,11 +13,6 @@ use super::hub_name::HubName;
 #[derive(Debug)]
 pub struct Cache {
     folder: PathBuf,
-}
-
-/// Holds a blob for one download at a time, also across processes; let go of when the process ends.
-pub struct BlobLock {
-    _file: File,
 }
 
 impl Cache {
@@ -82,30 +78,15 @@ impl Cache {
     }
 
     /// Waits for whoever downloads a blob at the moment.
-    pub fn lock(&self, name: &HubName, etag: &str) -> Result<BlobLock> {
+    pub fn lock(&self, name: &HubName, etag: &str) -> Result<FileLock> {
         let repository = self.repository(name);
         let repository = repository.file_name().unwrap_or_default();
         let locks = self.folder.join(".locks").join(repository);
         let path = locks.join(format!("{etag}.lock"));
         make_folder_of(&path)?;
-        let options = File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path);
-        let file = options.with_context(|| format!("cannot write `{}`", path.display()))?;
-        let locked = match file.try_lock() {
-            Err(TryLockError::WouldBlock) => {
-                tracing::info!(repository = %name.repository(), "waiting for another process that downloads the same file");
-                file.lock()
-            }
-            Err(TryLockError::Error(error)) => Err(error),
-            Ok(()) => Ok(()),
-        };
-        if let Err(error) = locked {
-            tracing::warn!(path = %path.display(), %error, "no locks on this file system: download by one process at a time");
-        }
-        Ok(BlobLock { _file: file })
+        Ok(FileLock::wait(&path, |holder| {
+            tracing::info!(repository = %name.repository(), %holder, "waiting for another process that downloads the same file");
+        })?)
     }
 
     /// Puts a whole blob into its commit, as a link where the file system has them.

@@ -10,7 +10,7 @@ mod train;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -84,7 +84,7 @@ fn write_json<T: Serialize>(
         results,
     };
     let text = serde_json::to_string_pretty(&report)? + "\n";
-    std::fs::write(path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
+    pgm_data::write_file(path, text.as_bytes())?;
     eprintln!("written to {}", path.display());
     Ok(())
 }

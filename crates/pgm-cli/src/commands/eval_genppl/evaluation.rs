@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use burn_train::Interrupter;
 use pgm_eval::{
     EvalError, GenerativePerplexity, GenerativeReport, Judge, JudgingProgress, ResultsFile,
@@ -8,6 +8,7 @@ use pgm_eval::{
 };
 use serde_json::{Value, json};
 
+use super::super::results_folder::results_folder;
 use crate::progress::Stage;
 
 /// Texts from one source, judged.
@@ -77,8 +78,7 @@ impl Judging<'_> {
         if self.with_features {
             settings["features"] = json!("last hidden state");
         }
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
+        let folder = results_folder(None, folder.to_path_buf())?;
         let path = folder.join(ResultsFile::name_for(&settings));
         let mut results = ResultsFile::open(&path, &settings)?;
         let n_found = results.samples().len();
