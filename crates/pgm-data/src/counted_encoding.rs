@@ -217,7 +217,7 @@ fn has_no_token(bpe: &BPE, word: &str) -> Vec<bool> {
                 .bytes()
                 .all(|byte| is_known(&format!("<0x{byte:02X}>")))
         };
-        !is_known(&symbol) && !(bpe.byte_fallback && has_bytes())
+        !(is_known(&symbol) || bpe.byte_fallback && has_bytes())
     });
     chars.collect()
 }

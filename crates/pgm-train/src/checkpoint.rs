@@ -59,6 +59,19 @@ impl Checkpoint {
         if !folder.exists() {
             return Ok(Vec::new());
         }
+        // A run that goes on may delete its last checkpoint but one between the reading of the names and the look at what
+        // they name, and the next one is not among them: only an old one that is kept would be left.
+        let mut found = Self::list_once(folder)?;
+        loop {
+            let again = Self::list_once(folder)?;
+            if again == found {
+                return Ok(found);
+            }
+            found = again;
+        }
+    }
+
+    fn list_once(folder: &Path) -> Result<Vec<Self>, TrainError> {
         let entries = fs::read_dir(folder).map_err(TrainError::file("read", folder))?;
         let mut checkpoints: Vec<Self> = entries
             .filter_map(|entry| {

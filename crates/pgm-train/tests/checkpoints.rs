@@ -107,8 +107,9 @@ fn a_run_can_be_read_while_it_deletes_checkpoints() {
         steps.push(last.unwrap().step);
     }
     training.join().unwrap().unwrap();
-    assert!(steps.is_sorted(), "{steps:?}");
     steps.dedup();
+    // Never an old one, although the best one is kept.
+    assert!(steps.is_sorted(), "{steps:?}");
     assert!(steps.len() > 3, "{steps:?}");
 }
 
