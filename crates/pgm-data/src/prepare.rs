@@ -35,7 +35,7 @@ pub struct PrepareConfig {
     #[serde(default, skip_serializing_if = "SpecialTokenChoice::is_empty")]
     pub special_tokens: SpecialTokenChoice,
     /// Go on where the tokenizer does not keep all of the text.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_lossy_tokenizer: bool,
     /// The folder for `train.tok`, `validation.tok`, `tokenizer.json` and `manifest.json`; made if missing.
     pub output: PathBuf,

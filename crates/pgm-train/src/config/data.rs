@@ -20,7 +20,7 @@ pub struct DataSection {
     #[serde(default, skip_serializing_if = "SpecialTokenChoice::is_empty")]
     pub special_tokens: SpecialTokenChoice,
     /// Go on where the tokenizer does not keep all of the text: it drops characters, or has an unknown token for them.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_lossy_tokenizer: bool,
     /// Tokens of a sequence, BOS and EOS included.
     pub seq_len: usize,
@@ -46,11 +46,6 @@ pub struct DataSection {
     /// Where prepared tokens are kept, to be shared by runs; the run's own folder by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<PathBuf>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 fn default_validation() -> ValidationSplit {
