@@ -7,6 +7,7 @@ mod device;
 mod format;
 mod hub;
 mod interrupt;
+mod live_text;
 mod log_output;
 mod progress;
 

@@ -6,6 +6,7 @@
 //!   autoregressive ones.
 //! - [`Generator`] draws sequences with the sampler that fits the model, from what a [`Context`] says
 //!   is known: nothing, a prompt, or the text around the blanks of a [`Template`].
+//!   [`RevealPicture`] draws how its text emerges, and [`partial_text`] is what is known of it.
 //! - [`ChoiceEvaluation`] has a model choose among answers by their likelihood given the question.
 //! - [`GenerativePerplexity`] has a [`Judge`] (GPT-2 or a Llama) say how likely such text is, next to how varied
 //!   it is ([`TextStatistics`]), and how close it lies to written text ([`Mauve`]).
@@ -21,12 +22,14 @@
 
 mod choice;
 mod error;
+mod generation_progress;
 mod generative;
 mod generator;
 mod judge;
 mod mauve;
 mod perplexity;
 mod ratio_estimate;
+mod revealing;
 mod sampler_kind;
 mod sampling_settings;
 mod scored_sequence;
@@ -37,8 +40,9 @@ pub use choice::{
     AnswerLikelihood, AnsweredQuestion, Choice, ChoiceEvaluation, ChoiceReport,
     ConditionalLikelihood, Continuation, Question, QuestionFile, QuestionKind,
 };
-pub use discrete_diffusion::samplers::{Context, RevealOrder};
+pub use discrete_diffusion::samplers::{Context, RevealOrder, SamplingProgress};
 pub use error::EvalError;
+pub use generation_progress::GenerationProgress;
 pub use generative::{
     DrawnSample, Estimate, GenerativePerplexity, GenerativeReport, HeldOutSamples, JudgedSample,
     JudgingProgress, ModelSamples, NumberedResult, PlotCurve, PlotPoint, ResultsFile, SampleSource,
@@ -49,6 +53,7 @@ pub use judge::{Judge, JudgeError, JudgedRow};
 pub use mauve::{Mauve, MauveConfig};
 pub use perplexity::{Perplexity, PerplexityReport};
 pub use ratio_estimate::RatioEstimate;
+pub use revealing::{RevealPicture, StyledLetter, TextPiece, partial_text, shown_len, wrap};
 pub use sampler_kind::SamplerKind;
 pub use sampling_settings::SamplingSettings;
 pub use scored_sequence::{ScoredSequence, SequenceScores};

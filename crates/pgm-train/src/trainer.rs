@@ -1,3 +1,4 @@
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use burn::data::dataset::Dataset;
@@ -359,9 +360,15 @@ impl<'a> Trainer<'a> {
         let observer = &mut *self.observer;
         let interrupter = &self.interrupter;
         let network = state.evaluation_network();
-        let result = generator.generate(&network, &contexts, &self.device, &mut |done, total| {
-            observer.on_event(TrainingEvent::Sampling { done, total });
-            !interrupter.should_stop()
+        let result = generator.generate(&network, &contexts, &self.device, &mut |heard| {
+            observer.on_event(TrainingEvent::Sampling {
+                done: heard.n_done(),
+                total: heard.n_steps(),
+            });
+            match interrupter.should_stop() {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
         });
         let generated = match result {
             Ok(generated) => generated,

@@ -14,6 +14,7 @@ mod run_start;
 mod sample;
 mod sample_context;
 mod sample_drawing;
+mod sample_watch;
 mod train;
 
 pub use bench::BenchArgs;
