@@ -53,7 +53,7 @@ pub use judge::{Judge, JudgeError, JudgedRow};
 pub use mauve::{Mauve, MauveConfig};
 pub use perplexity::{Perplexity, PerplexityReport};
 pub use ratio_estimate::RatioEstimate;
-pub use revealing::{RevealPicture, StyledLetter, TextPiece, partial_text, shown_len, wrap};
+pub use revealing::{RevealPicture, StyledLetter, TextPiece, partial_text, shown_len, wrap_text};
 pub use sampler_kind::SamplerKind;
 pub use sampling_settings::SamplingSettings;
 pub use scored_sequence::{ScoredSequence, SequenceScores};

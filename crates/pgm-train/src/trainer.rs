@@ -365,9 +365,10 @@ impl<'a> Trainer<'a> {
                 done: heard.n_done(),
                 total: heard.n_steps(),
             });
-            match interrupter.should_stop() {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
+            if interrupter.should_stop() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
             }
         });
         let generated = match result {

@@ -105,9 +105,10 @@ fn the_work_stops_within_a_step() {
             let request = request(&contexts, 0, &device);
             let stopped = sampler.sample_with(&request, &mut |_| {
                 heard += 1;
-                match heard < n_heard {
-                    true => ControlFlow::Continue(()),
-                    false => ControlFlow::Break(()),
+                if heard < n_heard {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
                 }
             });
             assert_eq!(stopped, Err(SampleError::Stopped), "{sampler:?}");

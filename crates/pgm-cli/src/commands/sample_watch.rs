@@ -59,9 +59,11 @@ impl WatchArgs {
         contexts: &'a [Context],
         is_json: bool,
     ) -> Result<Watcher<'a>> {
-        let display = match self.watch || !self.no_watch && !is_json && is_on_terminal() {
-            true => Display::Live(LiveText::new(tokenizer, contexts, generator.eos_token)),
-            false => Display::Steps(Stage::new("sample", generator.settings.n_steps)),
+        let is_watched = self.watch || !self.no_watch && !is_json && is_on_terminal();
+        let display = if is_watched {
+            Display::Live(LiveText::new(tokenizer, contexts, generator.eos_token))
+        } else {
+            Display::Steps(Stage::new("sample", generator.settings.n_steps))
         };
         let picture = self.picture.clone().zip(contexts.first());
         Ok(Watcher {
@@ -105,9 +107,10 @@ impl Watcher<'_> {
         if let Some((_, picture)) = &mut self.picture {
             picture.hear(progress);
         }
-        match self.interrupter.should_stop() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
+        if self.interrupter.should_stop() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
         }
     }
 

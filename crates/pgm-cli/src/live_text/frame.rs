@@ -1,5 +1,5 @@
 use console::Style as Paint;
-use pgm_eval::{StyledLetter, wrap};
+use pgm_eval::{StyledLetter, wrap_text};
 
 /// How a part of a text is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl<'a> Frame<'a> {
     /// What fits into a terminal of `height` rows. Of a longer text the part is shown that begins with the line before
     /// the first blank, so that what is complete moves out at the top.
     pub fn new(text: &'a [StyledLetter<Style>], status: &str, width: usize, height: usize) -> Self {
-        let mut lines = wrap(text, width);
+        let mut lines = wrap_text(text, width);
         let n_shown = height.saturating_sub(OTHER_ROWS).max(1).min(lines.len());
         let is_blank = |letter: &StyledLetter<Style>| letter.style == Style::Blank;
         let blank = lines.iter().position(|line| line.iter().any(is_blank));

@@ -70,9 +70,12 @@ impl SampleSource for ModelSamples<'_> {
             self.model,
             &contexts,
             self.device,
-            &mut |heard| match progress(heard.n_done(), heard.n_steps()) {
-                true => ControlFlow::Continue(()),
-                false => ControlFlow::Break(()),
+            &mut |heard| {
+                if progress(heard.n_done(), heard.n_steps()) {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
             },
         )?;
         let seconds = started.elapsed().as_secs_f64() / numbers.len() as f64;

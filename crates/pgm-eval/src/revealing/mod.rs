@@ -6,4 +6,4 @@ mod styled_text;
 
 pub use partial_text::{TextPiece, partial_text, shown_len};
 pub use picture::RevealPicture;
-pub use styled_text::{StyledLetter, wrap};
+pub use styled_text::{StyledLetter, wrap_text};

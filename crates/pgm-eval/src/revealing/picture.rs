@@ -4,7 +4,7 @@ use discrete_diffusion::samplers::Context;
 use pgm_data::{DataError, Tokenizer};
 
 use super::partial_text::{PieceDecoder, TextPiece, partial_text};
-use super::styled_text::{StyledLetter, wrap};
+use super::styled_text::{StyledLetter, wrap_text};
 use crate::GenerationProgress;
 
 // Pixels.
@@ -142,12 +142,12 @@ impl FinalText<'_> {
             };
             let last = piece.text.as_deref().unwrap_or_default();
             // A token that is taken back later is another one than in the end.
-            let text = match is_known && *tokens != self.tokens[piece.positions.clone()] {
-                true => {
-                    let tokens: Vec<u32> = tokens.iter().flatten().copied().collect();
-                    self.decoder.decode(&tokens)?
-                }
-                false => last.to_owned(),
+            let is_taken_back = is_known && *tokens != self.tokens[piece.positions.clone()];
+            let text = if is_taken_back {
+                let tokens: Vec<u32> = tokens.iter().flatten().copied().collect();
+                self.decoder.decode(&tokens)?
+            } else {
+                last.to_owned()
             };
             letters.extend(text.chars().map(|letter| StyledLetter::new(letter, ink)));
         }
@@ -195,7 +195,7 @@ impl Drawing {
             BAR * share,
             y = top + 4.0,
         ));
-        let lines = wrap(letters, N_COLUMNS);
+        let lines = wrap_text(letters, N_COLUMNS);
         for (i, line) in lines.iter().enumerate() {
             self.line(line, top + CAPTION + LINE * i as f64);
         }

@@ -34,7 +34,7 @@ impl<S> StyledLetter<S> {
 /// Cuts a text into lines of `width` columns at most, at spaces where there are some.
 ///
 /// Spaces at a cut are left out.
-pub fn wrap<S>(text: &[StyledLetter<S>], width: usize) -> Vec<&[StyledLetter<S>]> {
+pub fn wrap_text<S>(text: &[StyledLetter<S>], width: usize) -> Vec<&[StyledLetter<S>]> {
     let paragraphs = text.split(|letter| letter.letter == '\n');
     paragraphs.flat_map(|text| wrap_line(text, width)).collect()
 }
@@ -75,7 +75,7 @@ mod tests {
 
     fn lines(text: &str, width: usize) -> Vec<String> {
         let letters = letters(text);
-        let lines = wrap(&letters, width);
+        let lines = wrap_text(&letters, width);
         lines
             .iter()
             .map(|line| line.iter().map(|l| l.letter).collect())
@@ -124,7 +124,7 @@ mod tests {
             let text: String = (0..6).map(digit).collect();
             let letters = letters(&text);
             for width in 2..5 {
-                let lines = wrap(&letters, width);
+                let lines = wrap_text(&letters, width);
                 for line in &lines {
                     let columns: usize = line.iter().map(StyledLetter::width).sum();
                     assert!(columns <= width, "{text:?} in {width}");
