@@ -9,6 +9,7 @@ mod format;
 mod hub;
 mod interrupt;
 mod introduction;
+mod live_text;
 mod log_output;
 mod progress;
 

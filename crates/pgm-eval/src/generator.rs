@@ -1,11 +1,14 @@
+use std::ops::ControlFlow;
+
 use burn::tensor::Device;
 use discrete_diffusion::samplers::{
     AutoregressiveSampler, Context, KnownPredictor, MaskedPredictor, MdlmPublished,
     PartitionPredictor, PredictionUse, RevealOrder, SampleError, SampleRequest, Samples,
+    SamplingProgress,
 };
 use pgm_model::LanguageModel;
 
-use crate::{EvalError, SamplerKind, SamplingSettings};
+use crate::{EvalError, GenerationProgress, SamplerKind, SamplingSettings};
 
 /// Draws sequences from a model.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,8 +37,8 @@ pub struct Generated {
 }
 
 impl Generator {
-    /// Draws a sequence for each context; `progress` hears of steps done and of all, over all
-    /// batches, and stops the work by returning false.
+    /// Draws a sequence for each context; `progress` hears of the start of each batch and of every step, and stops
+    /// the work by breaking.
     ///
     /// # Errors
     /// When there is no context, a setting cannot be used, the sampler does not fit the model or the
@@ -45,7 +48,7 @@ impl Generator {
         model: &LanguageModel,
         contexts: &[Context],
         device: &Device,
-        progress: &mut dyn FnMut(usize, usize) -> bool,
+        progress: &mut dyn FnMut(GenerationProgress) -> ControlFlow<()>,
     ) -> Result<Generated, EvalError> {
         self.generate_from(0, model, contexts, device, progress)
     }
@@ -61,7 +64,7 @@ impl Generator {
         model: &LanguageModel,
         contexts: &[Context],
         device: &Device,
-        progress: &mut dyn FnMut(usize, usize) -> bool,
+        progress: &mut dyn FnMut(GenerationProgress) -> ControlFlow<()>,
     ) -> Result<Generated, EvalError> {
         let sampler = self.sampler_for(model)?;
         self.warn_of_more_blocks_than_steps(sampler, contexts);
@@ -89,14 +92,18 @@ impl Generator {
                 first_sequence: (first_sequence + sequences.len()) as u64,
                 device,
             };
-            let mut is_stopped = false;
-            let mut step = |done: usize, total: usize| {
-                is_stopped |= !progress(batch * total + done, batches.len() * total);
+            let mut step = |steps: SamplingProgress| {
+                progress(GenerationProgress {
+                    batch,
+                    n_batches: batches.len(),
+                    first_context: sequences.len(),
+                    steps,
+                })
             };
-            let samples = self.sample(model, sampler, &request, &mut step)?;
-            if is_stopped {
-                return Err(EvalError::Interrupted);
-            }
+            let samples = match self.sample(model, sampler, &request, &mut step) {
+                Err(SampleError::Stopped) => return Err(EvalError::Interrupted),
+                samples => samples?,
+            };
             for (context, sequence) in contexts.iter().zip(samples.sequences) {
                 sequences.push(match self.eos_token {
                     Some(eos) => context.until_eos(&sequence, eos).to_vec(),
@@ -156,7 +163,7 @@ impl Generator {
         model: &LanguageModel,
         sampler: SamplerKind,
         request: &SampleRequest,
-        progress: &mut dyn FnMut(usize, usize),
+        progress: &mut dyn FnMut(SamplingProgress) -> ControlFlow<()>,
     ) -> Result<Samples, SampleError> {
         let diffusion = self.settings.diffusion(sampler);
         match model {
@@ -235,6 +242,11 @@ mod tests {
         .map(|config| config.init(device))
     }
 
+    /// Who does not listen.
+    fn unheard(_: GenerationProgress) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
     fn generator(sampler: Option<SamplerKind>, batch_size: usize) -> Generator {
         Generator {
             settings: SamplingSettings {
@@ -267,13 +279,13 @@ mod tests {
             for &kind in SamplerKind::for_model(&model) {
                 let drawn = |batch_size| {
                     generator(Some(kind), batch_size)
-                        .generate(&model, &contexts(), &device, &mut |_, _| true)
+                        .generate(&model, &contexts(), &device, &mut unheard)
                         .expect("sequences")
                 };
                 let together = drawn(4);
                 assert_eq!(together.sequences, drawn(1).sequences, "{kind:?}");
                 let behind = generator(Some(kind), 4)
-                    .generate_from(2, &model, &contexts()[2..], &device, &mut |_, _| true)
+                    .generate_from(2, &model, &contexts()[2..], &device, &mut unheard)
                     .expect("sequences");
                 assert_eq!(together.sequences[2..], behind.sequences, "{kind:?}");
                 assert_eq!(together.sampler, kind);
@@ -305,12 +317,7 @@ mod tests {
                     generator.settings.block_length = Some(4);
                     generator.settings.order = Some(order);
                     let generated = generator
-                        .generate(
-                            model,
-                            std::slice::from_ref(&context),
-                            &device,
-                            &mut |_, _| true,
-                        )
+                        .generate(model, std::slice::from_ref(&context), &device, &mut unheard)
                         .expect("a sequence");
                     assert_eq!(
                         generated.network_evaluations, expected,
@@ -327,7 +334,7 @@ mod tests {
         let [partition, _, causal] = models(&device);
         let refusal = |model: &LanguageModel, kind| {
             generator(Some(kind), 1)
-                .generate(model, &contexts(), &device, &mut |_, _| true)
+                .generate(model, &contexts(), &device, &mut unheard)
                 .expect_err("a refusal")
                 .to_string()
         };
@@ -337,5 +344,42 @@ mod tests {
         );
         let text = refusal(&partition, SamplerKind::Ancestral);
         assert!(text.contains("`uniform`, `non-uniform`"), "{text}");
+    }
+    #[test]
+    fn batches_are_heard_of_from_their_start_and_can_be_stopped() {
+        let device = Device::flex();
+        for model in models(&device) {
+            let mut last = Vec::new();
+            let mut starts = Vec::new();
+            let mut generator = generator(None, 2);
+            generator.eos_token = None;
+            let generated = generator.generate(&model, &contexts(), &device, &mut |heard| {
+                if heard.steps.n_done == 0 {
+                    starts.push((heard.batch, heard.first_context));
+                    let first = contexts().swap_remove(heard.first_context);
+                    assert_eq!(heard.steps.sequence(0), first.tokens());
+                }
+                if heard.steps.n_done == heard.steps.n_steps {
+                    assert_eq!(heard.n_done(), (heard.batch + 1) * heard.steps.n_steps);
+                    let n = heard.steps.n_sequences();
+                    last.extend((0..n).map(|i| heard.steps.sequence(i).to_vec()));
+                }
+                assert_eq!(heard.n_steps(), 3 * heard.steps.n_steps);
+                ControlFlow::Continue(())
+            });
+            // 5 contexts, 3 of one length and 2 of another.
+            assert_eq!(starts, [(0, 0), (1, 2), (2, 3)]);
+            let known = |sequence: Vec<Option<u32>>| sequence.into_iter().flatten().collect();
+            let last: Vec<Vec<u32>> = last.into_iter().map(known).collect();
+            assert_eq!(last, generated.expect("sequences").sequences);
+
+            let mut n_heard = 0;
+            let stopped = generator.generate(&model, &contexts(), &device, &mut |_| {
+                n_heard += 1;
+                ControlFlow::Break(())
+            });
+            assert!(matches!(stopped, Err(EvalError::Interrupted)));
+            assert_eq!(n_heard, 1);
+        }
     }
 }

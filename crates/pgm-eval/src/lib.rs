@@ -6,6 +6,7 @@
 //!   upper bound ([`EvaluationTimes`]), exactly for autoregressive ones.
 //! - [`Generator`] draws sequences with the sampler that fits the model, from what a [`Context`] says
 //!   is known: nothing, a prompt, or the text around the blanks of a [`Template`].
+//!   [`RevealPicture`] draws how its text emerges, and [`partial_text`] is what is known of it.
 //! - [`ChoiceEvaluation`] has a model choose among answers by their likelihood given the question.
 //! - [`GenerativePerplexity`] has a [`Judge`] (GPT-2 or a Llama) say how likely such text is, next to how varied
 //!   it is ([`TextStatistics`]), and how close it lies to written text ([`Mauve`]).
@@ -22,12 +23,14 @@
 mod choice;
 mod error;
 mod evaluation_times;
+mod generation_progress;
 mod generative;
 mod generator;
 mod judge;
 mod mauve;
 mod perplexity;
 mod ratio_estimate;
+mod revealing;
 mod sampler_kind;
 mod sampling_settings;
 mod scored_sequence;
@@ -39,9 +42,10 @@ pub use choice::{
     ConditionalLikelihood, Continuation, LikelihoodKind, PublishedLikelihood, Question,
     QuestionFile, QuestionKind,
 };
-pub use discrete_diffusion::samplers::{Context, RevealOrder};
+pub use discrete_diffusion::samplers::{Context, RevealOrder, SamplingProgress};
 pub use error::EvalError;
 pub use evaluation_times::EvaluationTimes;
+pub use generation_progress::GenerationProgress;
 pub use generative::{
     DrawnSample, Estimate, FeatureText, GenerativePerplexity, GenerativeReport, HeldOutSamples,
     JudgedSample, JudgingProgress, ModelSamples, NumberedResult, PlotCurve, PlotPoint, ResultsFile,
@@ -52,6 +56,7 @@ pub use judge::{Judge, JudgeError, JudgedRow};
 pub use mauve::{Mauve, MauveConfig};
 pub use perplexity::{Perplexity, PerplexityKind, PerplexityReport};
 pub use ratio_estimate::RatioEstimate;
+pub use revealing::{RevealPicture, StyledLetter, TextPiece, partial_text, shown_len, wrap_text};
 pub use sampler_kind::SamplerKind;
 pub use sampling_settings::SamplingSettings;
 pub use scored_sequence::{ScoredSequence, SequenceScores};

@@ -1,3 +1,4 @@
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use burn::data::dataset::Dataset;
@@ -383,9 +384,16 @@ impl<'a> Trainer<'a> {
         let observer = &mut *self.observer;
         let interrupter = &self.interrupter;
         let network = state.evaluation_network();
-        let result = generator.generate(&network, &contexts, &self.device, &mut |done, total| {
-            observer.on_event(TrainingEvent::Sampling { done, total });
-            !interrupter.should_stop()
+        let result = generator.generate(&network, &contexts, &self.device, &mut |heard| {
+            observer.on_event(TrainingEvent::Sampling {
+                done: heard.n_done(),
+                total: heard.n_steps(),
+            });
+            if interrupter.should_stop() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         });
         let generated = match result {
             Ok(generated) => generated,

@@ -61,7 +61,9 @@ fn samples(run: &LoadedRun, device: &Device) -> Vec<Vec<u32>> {
     };
     let contexts = vec![Context::new(8, run.tokenizer.bos_id()); 2];
     let generated = generator
-        .generate(&run.network, &contexts, device, &mut |_, _| true)
+        .generate(&run.network, &contexts, device, &mut |_| {
+            std::ops::ControlFlow::Continue(())
+        })
         .expect("samples");
     generated.sequences
 }

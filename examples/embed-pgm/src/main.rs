@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let samples = DiffusionSampler::new(RevealSchedule::Even, 16).sample(
         &KnownPredictor { denoiser },
         &request,
-        &mut |_, _| {},
+        &mut |_| std::ops::ControlFlow::Continue(()),
     )?;
     println!("sample {:?}", samples.sequences[0]);
     Ok(())

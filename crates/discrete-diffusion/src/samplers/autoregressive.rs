@@ -1,8 +1,11 @@
+use std::ops::ControlFlow;
+
 use burn::tensor::{Tensor, TensorData};
 
+use super::progress::Listener;
 use super::row::Row;
 use super::transfer::{padded, read};
-use super::{SampleError, SampleRequest, Samples};
+use super::{SampleError, SampleRequest, Samples, SamplingProgress};
 use crate::CausalDenoiser;
 
 /// Draws tokens one after the other, from the left; each is processed once.
@@ -17,17 +20,18 @@ pub struct AutoregressiveSampler {
 }
 
 impl AutoregressiveSampler {
-    /// Draws sequences; `progress` hears of every position done, out of those behind the shortest prompt.
+    /// Draws sequences; `progress` hears of the start and of every position, out of those behind the shortest
+    /// prompt, and stops the work by breaking.
     ///
     /// The network runs once for every position at which something is drawn.
     ///
     /// # Errors
-    /// When the request cannot be used, or the network's output cannot.
+    /// When the request cannot be used, or the network's output cannot, or the work is stopped.
     pub fn sample<D: CausalDenoiser>(
         &self,
         denoiser: &D,
         request: &SampleRequest,
-        progress: &mut dyn FnMut(usize, usize),
+        progress: &mut dyn FnMut(SamplingProgress) -> ControlFlow<()>,
     ) -> Result<Samples, SampleError> {
         request.check()?;
         check_prompts(request)?;
@@ -36,6 +40,9 @@ impl AutoregressiveSampler {
         let seq_len = request.contexts[0].seq_len();
         let prompts = request.contexts.iter().map(|context| context.prefix_len());
         let start = prompts.min().unwrap_or(seq_len);
+        let n_steps = seq_len - start;
+        let mut listener = Listener::new(progress);
+        listener.hear(0, n_steps, &rows)?;
 
         let mut cache = D::Cache::default();
         let mut n_read = 0;
@@ -62,12 +69,12 @@ impl AutoregressiveSampler {
                     }
                 }
             }
-            progress(position + 1 - start, seq_len - start);
             let is_done = |i: usize| ends[i].is_some() || !rows[i].tokens.contains(&None);
             if (0..rows.len()).all(is_done) {
-                progress(seq_len - start, seq_len - start);
+                listener.hear(n_steps, n_steps, &rows)?;
                 break;
             }
+            listener.hear(position + 1 - start, n_steps, &rows)?;
         }
         let sequences = rows.iter().zip(ends).map(|(row, end)| {
             let tokens = &row.tokens[..end.unwrap_or(seq_len)];

@@ -1,15 +1,20 @@
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 
 use rand::RngExt;
 use rayon::prelude::*;
 
 use super::blocks::{Stage, blocks, stages};
 use super::order::within_entropy;
+use super::progress::Listener;
 use super::request::at_least;
 use super::row::{Row, binomial, random_subset};
 use super::schedule::Step;
 use super::transfer::read;
-use super::{Context, Predictor, RevealOrder, RevealSchedule, SampleError, SampleRequest, Samples};
+use super::{
+    Context, Predictor, RevealOrder, RevealSchedule, SampleError, SampleRequest, Samples,
+    SamplingProgress,
+};
 use crate::TokenSampler;
 
 /// Reveals hidden positions step by step; what is revealed in a step is drawn independently, each
@@ -77,16 +82,16 @@ impl DiffusionSampler {
         blocks(context, self.block_length).len()
     }
 
-    /// Draws sequences; `progress` hears of every step done, and of all. Steps that turn out to be
-    /// superfluous are reported as done.
+    /// Draws sequences; `progress` hears of the start and of every step, and stops the work by breaking. Steps
+    /// that turn out to be superfluous are reported as done.
     ///
     /// # Errors
-    /// When the request or a setting cannot be used, or the network's output cannot.
+    /// When the request or a setting cannot be used, or the network's output cannot, or the work is stopped.
     pub fn sample(
         &self,
         predictor: &impl Predictor,
         request: &SampleRequest,
-        progress: &mut dyn FnMut(usize, usize),
+        progress: &mut dyn FnMut(SamplingProgress) -> ControlFlow<()>,
     ) -> Result<Samples, SampleError> {
         request.check()?;
         self.check()?;
@@ -99,6 +104,8 @@ impl DiffusionSampler {
         let n_steps = plans.iter().map(VecDeque::len).max().unwrap_or(0);
         let mut network_evaluations = 0;
         let mut n_left = n_steps;
+        let mut listener = Listener::new(progress);
+        listener.hear(0, n_steps, &rows)?;
         while n_left > 0 {
             let moves: Vec<Move> = rows
                 .iter_mut()
@@ -116,7 +123,7 @@ impl DiffusionSampler {
                 self.skip_finished(row, plan);
             }
             n_left = plans.iter().map(VecDeque::len).max().unwrap_or(0);
-            progress(n_steps - n_left, n_steps);
+            listener.hear(n_steps - n_left, n_steps, &rows)?;
         }
         Ok(Samples {
             sequences: rows.into_iter().map(Row::into_tokens).collect(),

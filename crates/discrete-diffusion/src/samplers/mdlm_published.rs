@@ -1,10 +1,13 @@
+use std::ops::ControlFlow;
+
 use rand::RngExt;
 
+use super::progress::Listener;
 use super::request::at_least;
 use super::row::Row;
 use super::schedule::times;
 use super::transfer::read;
-use super::{MaskedPredictor, SampleError, SampleRequest, Samples};
+use super::{MaskedPredictor, SampleError, SampleRequest, Samples, SamplingProgress};
 use crate::SequenceDenoiser;
 
 /// Ancestral sampling of an MDLM as published, at its full cost: in every step each position draws from
@@ -42,21 +45,24 @@ pub enum PredictionUse {
 }
 
 impl MdlmPublished {
-    /// Draws sequences; `progress` hears of every step done, out of `n_steps + 1`.
+    /// Draws sequences; `progress` hears of the start and of every step, out of `n_steps + 1`, and stops the work
+    /// by breaking.
     ///
     /// # Errors
-    /// When the request or a setting cannot be used, or the network's output cannot.
+    /// When the request or a setting cannot be used, or the network's output cannot, or the work is stopped.
     pub fn sample(
         &self,
         predictor: &MaskedPredictor<impl SequenceDenoiser>,
         request: &SampleRequest,
-        progress: &mut dyn FnMut(usize, usize),
+        progress: &mut dyn FnMut(SamplingProgress) -> ControlFlow<()>,
     ) -> Result<Samples, SampleError> {
         request.check()?;
         at_least("n_steps", self.n_steps, 1)?;
         let mut rows = Row::of(request);
         let mut network_evaluations = 0;
         let mut prediction = None;
+        let mut listener = Listener::new(progress);
+        listener.hear(0, self.n_steps + 1, &rows)?;
         let last = std::iter::once((1.0, 0.0));
         for (i, (t, s)) in times(self.n_steps).chain(last).enumerate() {
             let is_hidden = |row: &Row| row.tokens.contains(&None);
@@ -76,7 +82,7 @@ impl MdlmPublished {
                     prediction = Some(current);
                 }
             }
-            progress(i + 1, self.n_steps + 1);
+            listener.hear(i + 1, self.n_steps + 1, &rows)?;
         }
         Ok(Samples {
             sequences: rows.into_iter().map(Row::into_tokens).collect(),

@@ -11,6 +11,8 @@
 //! [`DiffusionSampler`] is the loop around them. [`MdlmPublished`] is the expensive loop of the publications,
 //! for comparison, and [`AutoregressiveSampler`] goes from left to right.
 //!
+//! A [`SamplingProgress`] shows what is known of the sequences at every step.
+//!
 //! | published as | predictor | schedule | order |
 //! | --- | --- | --- | --- |
 //! | MDLM, ancestral | [`MaskedPredictor`] | [`Binomial`](RevealSchedule::Binomial) | random |
@@ -32,6 +34,7 @@ mod diffusion;
 mod mdlm_published;
 mod order;
 mod predictor;
+mod progress;
 mod remasking;
 mod request;
 mod row;
@@ -46,6 +49,7 @@ pub use order::RevealOrder;
 pub use predictor::{
     CausalPredictor, KnownPredictor, MaskedPredictor, PartitionPredictor, Predictor,
 };
+pub use progress::SamplingProgress;
 pub use remasking::Remasking;
 pub use request::{SampleError, SampleRequest, Samples};
 pub use schedule::{RevealSchedule, reveal_counts};

@@ -109,6 +109,9 @@ pub enum SampleError {
         /// Number of the sequence in the request.
         sequence: usize,
     },
+    /// Who listens to the progress asked for it.
+    #[error("stopped before everything was drawn")]
+    Stopped,
     /// The device did not give its results back.
     #[error("the device failed: {reason}")]
     Device {

@@ -9,6 +9,7 @@ use crate::TokenSampler;
 use crate::random_streams::{Stream, stream};
 
 /// A sequence on its way, with random streams of its own.
+#[derive(Debug)]
 pub(super) struct Row {
     /// What is known by now.
     pub tokens: Vec<Option<u32>>,

@@ -1,12 +1,12 @@
 //! Blocks, one after the other.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use burn::tensor::{Device, Tensor};
 use discrete_diffusion::NoiseSchedule;
 use discrete_diffusion::samplers::{
     Context, DiffusionSampler, KnownPredictor, MaskedPredictor, PartitionPredictor, Predictor,
-    Remasking, RevealOrder, RevealSchedule, SampleError, SampleRequest,
+    Remasking, RevealOrder, RevealSchedule, SampleError, SampleRequest, SamplingProgress,
 };
 
 use crate::experiment::{NETWORKS, Network, context, in_blocks, request, tokens_at};
@@ -163,6 +163,11 @@ fn a_block_that_is_done_stays_as_it_is() {
     }
 }
 
+/// Who does not listen.
+fn unheard(_: SamplingProgress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
 /// Finds two tokens equally likely, and knows no length.
 struct Undecided;
 
@@ -198,7 +203,7 @@ fn no_step_is_lost() {
             block_length,
             ..DiffusionSampler::new(RevealSchedule::Even, n_steps)
         };
-        let samples = sampler.sample(&Undecided, &request(&contexts, 0, &device), &mut |_, _| {});
+        let samples = sampler.sample(&Undecided, &request(&contexts, 0, &device), &mut unheard);
         samples.expect("samples").network_evaluations
     };
     for order in [RevealOrder::Random, RevealOrder::Confidence] {
@@ -242,12 +247,12 @@ fn complete_sequences_leave_the_batch() {
             mask_token,
         };
         let samples = match network {
-            Network::Mdlm => sampler.sample(&masked, &request, &mut |_, _| {}),
+            Network::Mdlm => sampler.sample(&masked, &request, &mut unheard),
             Network::PgmNaive => {
-                sampler.sample(&PartitionPredictor { denoiser }, &request, &mut |_, _| {})
+                sampler.sample(&PartitionPredictor { denoiser }, &request, &mut unheard)
             }
             Network::PgmKnown => {
-                sampler.sample(&KnownPredictor { denoiser }, &request, &mut |_, _| {})
+                sampler.sample(&KnownPredictor { denoiser }, &request, &mut unheard)
             }
         };
         assert_eq!(samples.expect("samples").network_evaluations, 3);

@@ -1,11 +1,13 @@
 //! Samplers on the tiny denoiser.
 
+use std::ops::ControlFlow;
+
 use burn::tensor::Device;
 use discrete_diffusion::TokenSampler;
 use discrete_diffusion::samplers::{
     AutoregressiveSampler, Context, DiffusionSampler, KnownPredictor, MaskedPredictor,
     MdlmPublished, PartitionPredictor, PredictionUse, RevealOrder, RevealSchedule, SampleError,
-    SampleRequest, Samples,
+    SampleRequest, Samples, SamplingProgress,
 };
 
 use crate::laws::ONLY_BOS;
@@ -75,13 +77,13 @@ pub fn autoregressive() -> Sampler {
 
 impl Sampler {
     pub fn sample(self, request: &SampleRequest) -> Result<Samples, SampleError> {
-        self.sample_with(request, &mut |_, _| {})
+        self.sample_with(request, &mut |_| ControlFlow::Continue(()))
     }
 
     pub fn sample_with(
         self,
         request: &SampleRequest,
-        progress: &mut dyn FnMut(usize, usize),
+        progress: &mut dyn FnMut(SamplingProgress) -> ControlFlow<()>,
     ) -> Result<Samples, SampleError> {
         let tiny = TinyDenoiser::default();
         let denoiser = &tiny;

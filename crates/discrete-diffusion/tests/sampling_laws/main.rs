@@ -12,6 +12,7 @@ mod contexts;
 mod experiment;
 mod laws;
 mod orders;
+mod progress;
 mod runs;
 mod schedules;
 mod statistics;

@@ -15,6 +15,7 @@ mod run_start;
 mod sample;
 mod sample_context;
 mod sample_drawing;
+mod sample_watch;
 mod train;
 
 pub use bench::BenchArgs;

@@ -3,14 +3,14 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
-use pgm_eval::{Context, Generator};
+use pgm_eval::{Context, EvalError, Generator};
 
 use super::run_args::RunArgs;
 use super::sample_context::ContextArgs;
 use super::sample_drawing::DrawingArgs;
+use super::sample_watch::WatchArgs;
 use crate::device::{self, Backend};
-use crate::format;
-use crate::progress::Stage;
+use crate::{format, interrupt};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -19,6 +19,7 @@ Examples:
   pgm sample --infill \"The ___ of the ___:3 was\"          fill blanks in (PGM and MDLM)
   pgm sample --order confidence --block-length 16         sure positions first, in blocks
   pgm sample --sampler entropy-bound --entropy-bound 0.3  positions nearly independent, at once
+  pgm sample --n 1 --steps 64 --picture picture.svg       the text at steps 1, 4, 16 and 64
 
 Blanks: three or more underscores. `___:5` is filled with 5 tokens; blanks without a length share what --length
 leaves, evenly. With a length for every blank the sequence ends with the template. Spaces before a blank belong to
@@ -30,8 +31,8 @@ remask-rescale. Of an autoregressive model: autoregressive.";
 
 /// Draw text from a trained model
 ///
-/// The same seed gives the same text, whatever the batch size. Text goes to stdout. Settings that
-/// are left out are those of the run's `[sampling]` table.
+/// The same seed gives the same text, whatever the batch size. Text goes to stdout; a terminal also
+/// shows it while it is filled in. Settings that are left out are those of the run's `[sampling]` table.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct SampleArgs {
@@ -47,6 +48,8 @@ pub struct SampleArgs {
     context: ContextArgs,
     #[command(flatten)]
     drawing: DrawingArgs,
+    #[command(flatten)]
+    watch: WatchArgs,
     /// Go on behind the token that ends a text
     #[arg(long)]
     no_eos_stop: bool,
@@ -66,6 +69,7 @@ pub struct SampleArgs {
 
 impl SampleArgs {
     pub fn run(mut self) -> Result<ExitCode> {
+        self.watch.check()?;
         self.model.locate()?;
         let device = device::open(self.backend)?;
         let run = self.model.load(&device)?;
@@ -89,14 +93,21 @@ impl SampleArgs {
             eos_token: (!self.no_eos_stop).then(|| tokenizer.eos_id()),
         };
         let started = Instant::now();
-        let mut stage = Stage::new("sample", generator.settings.n_steps);
-        let generated =
-            generator.generate(&run.network, &contexts, &device, &mut |done, total| {
-                stage.update(done, total, "steps");
-                true
-            })?;
-        drop(stage);
+        let mut watcher = self
+            .watch
+            .open(&generator, tokenizer, &contexts, self.json)?;
+        let generated = generator.generate(&run.network, &contexts, &device, &mut |progress| {
+            watcher.hear(&progress)
+        });
         let elapsed = started.elapsed();
+        let generated = match generated {
+            Err(EvalError::Interrupted) => {
+                drop(watcher);
+                return Ok(interrupt::nothing_kept());
+            }
+            generated => generated?,
+        };
+        watcher.close(&generated.sequences)?;
         for (i, sequence) in generated.sequences.iter().enumerate() {
             let text = tokenizer.decode_sequence(sequence)?;
             if self.json {

@@ -1,4 +1,4 @@
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::time::Instant;
 
 use burn::tensor::Device;
@@ -70,7 +70,13 @@ impl SampleSource for ModelSamples<'_> {
             self.model,
             &contexts,
             self.device,
-            progress,
+            &mut |heard| {
+                if progress(heard.n_done(), heard.n_steps()) {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            },
         )?;
         let seconds = started.elapsed().as_secs_f64() / numbers.len() as f64;
         let n_batches = numbers.len().div_ceil(self.generator.batch_size);

@@ -1,3 +1,4 @@
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -79,7 +80,9 @@ impl SampleBenchArgs {
                     eos_token: None,
                 };
                 let started = Instant::now();
-                last = Some(generator.generate(&network, &contexts, &device, &mut |_, _| true)?);
+                last = Some(generator.generate(&network, &contexts, &device, &mut |_| {
+                    ControlFlow::Continue(())
+                })?);
                 seconds.push(started.elapsed().as_secs_f64());
                 eprintln!(
                     "batch {batch}, draw {seed}: {:.3} s",
