@@ -11,8 +11,8 @@ use crate::step_losses::StepLosses;
 use crate::training_state::TrainingState;
 use crate::{
     Checkpoint, ExperimentConfig, MetricRecord, MetricsLog, ObjectiveTraining, Provenance,
-    RunFolder, TrainError, TrainingEvent, TrainingMethod, TrainingObserver, ValidationScore,
-    loss_curve,
+    RunFolder, StartingWeights, TrainError, TrainingEvent, TrainingMethod, TrainingObserver,
+    ValidationScore, loss_curve,
 };
 
 /// How a run ended.
@@ -41,6 +41,7 @@ pub struct Trainer<'a> {
     interrupter: Interrupter,
     observer: &'a mut dyn TrainingObserver,
     method: Box<dyn TrainingMethod + 'a>,
+    start: Option<StartingWeights>,
 }
 
 impl<'a> Trainer<'a> {
@@ -61,7 +62,14 @@ impl<'a> Trainer<'a> {
             interrupter,
             observer,
             method: Box::new(ObjectiveTraining),
+            start: None,
         }
+    }
+
+    /// Begins with these weights; a run that has a checkpoint goes on from it.
+    pub fn with_start(mut self, start: StartingWeights) -> Self {
+        self.start = Some(start);
+        self
     }
 
     /// Does something else than training on the objective in each step.
@@ -83,9 +91,17 @@ impl<'a> Trainer<'a> {
     /// is not finite; the last checkpoint stays intact.
     pub fn run(mut self) -> Result<Outcome, TrainError> {
         self.config.validate()?;
+        let start = self.start.take();
+        self.folder
+            .check_origin(start.as_ref().map(|start| &start.origin))?;
         self.folder.start(&self.config)?;
-        let data = ExperimentData::prepare(&self.config, &self.folder, self.observer)?;
         let checkpoint = self.folder.latest_checkpoint()?;
+        // A run that has done steps has left the weights that it began with behind.
+        let start = start.filter(|_| checkpoint.is_none());
+        if let Some(start) = &start {
+            self.folder.keep_start(start)?;
+        }
+        let data = ExperimentData::prepare(&self.config, &self.folder, self.observer)?;
         let mut state = TrainingState::new(
             &self.config,
             data.vocab_size,
@@ -93,6 +109,10 @@ impl<'a> Trainer<'a> {
             checkpoint.as_ref(),
             &self.device,
         )?;
+        if let Some(start) = start {
+            let network = start.network_for(&self.config, data.vocab_size, &self.device)?;
+            state.restart_with(network, &self.config, &self.device);
+        }
         self.folder.append_history(&self.provenance, state.step)?;
         self.observer.on_event(TrainingEvent::Ready {
             n_train_sequences: data.train.len(),
