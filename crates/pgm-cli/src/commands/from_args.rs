@@ -9,7 +9,7 @@ use pgm_train::{
 };
 
 use super::run_args::{RunArgs, weights_name};
-use crate::text_check;
+use crate::{pretrained, text_check};
 
 /// With which weights a run begins, instead of random ones.
 #[derive(Debug, Clone, Args)]
@@ -52,8 +52,9 @@ impl FromArgs {
         let Some(from) = &self.from else {
             return Ok(None);
         };
-        let is_run = from.join("config.toml").is_file();
-        if from.is_dir() && !is_run && !crate::pretrained::is_named_by(from) {
+        let is_pretrained = pretrained::is_named_by(from);
+        let is_run = !is_pretrained && from.join("config.toml").is_file();
+        if from.is_dir() && !is_run && !is_pretrained {
             self.check_folder(from)?;
         }
         if !is_run && self.checkpoint.is_some() {
@@ -156,7 +157,11 @@ impl WeightsToBeginWith {
 /// The path without what means nothing in it, so that `./runs/a/` is `runs/a`.
 fn plain(path: &Path) -> PathBuf {
     let parts = path.components();
-    parts.filter(|part| *part != Component::CurDir).collect()
+    let plain: PathBuf = parts.filter(|part| *part != Component::CurDir).collect();
+    match plain.as_os_str().is_empty() {
+        true => PathBuf::from("."),
+        false => plain,
+    }
 }
 
 fn is_same(a: &Path, b: &Path) -> bool {

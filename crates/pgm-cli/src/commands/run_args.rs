@@ -14,7 +14,7 @@ use crate::{format, model_name, pretrained};
 /// Which trained model to use.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
-    /// Folder of a run, such as runs/quickstart-pgm [default: no run, but --weights pretrained]
+    /// Folder of a run, such as runs/quickstart-pgm [default: none, and --weights pretrained]
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
     /// Which of its checkpoints: `last`, `best` (lowest validation loss) or a step
