@@ -31,8 +31,12 @@ What the commands of `pgm` share:
   Everything else goes to `pgm` as it stands; `cargo xtask train --help` shows what train takes.
 
 Examples:
+  cargo xtask sample                       text of the pretrained model
   cargo xtask train                        train a small model on the CPU in a few minutes
-  cargo xtask sample --backend wgpu --n 8  draw 8 texts from it on a GPU
+  cargo xtask sample --run runs/quickstart-pgm --backend wgpu --n 8
+                                           draw 8 texts from it on a GPU
+  cargo xtask train --from pretrained --set 'data.inputs=[\"FOLDER\"]'
+                                           go on with the pretrained model on your own text
 
 The first build for a backend takes some minutes.";
 
@@ -50,7 +54,7 @@ enum Task {
     Train(PassedOn),
     /// Build `pgm` and distil a trained model to fewer sampling steps
     Distill(PassedOn),
-    /// Build `pgm` and draw text from a trained model
+    /// Build `pgm` and draw text from a trained model; without `--run` or `--weights` the pretrained one
     Sample(PassedOn),
     /// Build `pgm` and measure the perplexity of a trained model
     EvalPpl(PassedOn),

@@ -166,6 +166,8 @@ mod tests {
         let args = split(&["--backend", "cuda", "--dev", "--help"]).unwrap();
         assert_eq!(args.passed_on, ["--backend", "cuda", "--help"]);
         assert_eq!(args.build.profile, Profile::Dev);
+        let from = ["--from", "pretrained", "--set", "data.inputs=[\"a b\"]"];
+        assert_eq!(split(&from).unwrap().passed_on, from);
     }
 
     #[test]

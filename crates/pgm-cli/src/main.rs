@@ -11,7 +11,10 @@ mod interrupt;
 mod introduction;
 mod live_text;
 mod log_output;
+mod model_name;
+mod pretrained;
 mod progress;
+mod text_check;
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -28,10 +31,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const AFTER_HELP: &str = "\
 Examples:
+  pgm sample                                text of the pretrained model
   pgm train                                 train the small model of the quick start
   pgm train --objective mdlm                the same with masked diffusion
   pgm sample --run runs/quickstart-pgm --n 8 --steps 32
   pgm eval-ppl --run runs/quickstart-pgm --draws 4
+  pgm train --from pretrained --set 'data.inputs=[\"FOLDER\"]'
   pgm distill                               its student for few sampling steps
   pgm eval-genppl --judge hub:openai-community/gpt2-large --n 1024
   pgm eval-choice --questions lambada.jsonl

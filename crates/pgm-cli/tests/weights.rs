@@ -161,7 +161,7 @@ fn weights_alone_are_sampled_and_scored() {
     let perplexity = [&["eval-ppl"], &common[..]].concat();
     let error = stderr(&pgm(&perplexity));
     assert!(
-        error.contains("--weights come without held-out text"),
+        error.contains("network.safetensors` comes without held-out text"),
         "{error}"
     );
     let text = file("text.txt");

@@ -130,7 +130,7 @@ impl<'a> Distiller<'a> {
                     path,
                     &file,
                     prepared.tokenizer().clone(),
-                    data.seq_len,
+                    Some(data.seq_len),
                     section.n_heads,
                     &self.device,
                 )?;

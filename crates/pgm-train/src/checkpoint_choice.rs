@@ -1,3 +1,4 @@
+use std::fmt;
 use std::str::FromStr;
 
 /// Which checkpoint of a run to use.
@@ -23,6 +24,16 @@ impl FromStr for CheckpointChoice {
                 .parse()
                 .map(Self::Step)
                 .map_err(|_| format!("`{number}` is neither `last`, `best` nor a step")),
+        }
+    }
+}
+
+impl fmt::Display for CheckpointChoice {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Last => formatter.write_str("last"),
+            Self::Best => formatter.write_str("best"),
+            Self::Step(step) => write!(formatter, "{step}"),
         }
     }
 }

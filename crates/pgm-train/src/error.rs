@@ -125,6 +125,23 @@ pub enum TrainError {
         /// Token ids with it.
         tokenizer: usize,
     },
+    /// A run cannot begin with some weights.
+    #[error(transparent)]
+    StartingWeights(#[from] crate::StartingWeightsError),
+    /// The configuration asks for something else than the weights are that a run is to begin with.
+    #[error(
+        "`{key}` is {value}, and {wanted} for the weights of `{source_name}`; leave it out, or train without their weights"
+    )]
+    OtherThanWeights {
+        /// Its full name.
+        key: String,
+        /// The value.
+        value: String,
+        /// What the weights are called.
+        source_name: String,
+        /// Their value.
+        wanted: String,
+    },
     /// The loss or the gradient is NaN or infinite.
     #[error(
         "the {quantity} is {value} at step {step}; {}; try a lower `optimizer.learning_rate` or `objective.weighting = \"elbo_floored\"`",

@@ -4,6 +4,7 @@
 //! - [`ExperimentConfig`] is a run as a TOML file.
 //! - [`Trainer`] runs it, step by step, and can be stopped and resumed at any step.
 //! - A [`TrainingMethod`] is what a step does, training on the objective if nothing else is said.
+//! - [`StartingWeights`] are what it begins with, if not with random weights.
 //! - [`RunFolder`] is what a run leaves behind, and how to open it again; a [`RunLock`] keeps it for one process.
 //!
 //! Every random number of a step depends on the seed and the number of the step alone, and the
@@ -45,11 +46,13 @@ mod observer;
 mod provenance;
 mod run_folder;
 mod run_lock;
+mod starting_weights;
 mod step_losses;
 mod trainer;
 mod training_method;
 mod training_model;
 mod training_state;
+mod weights_note;
 
 pub use checkpoint::{Checkpoint, ValidationScore};
 pub use checkpoint_choice::CheckpointChoice;
@@ -66,7 +69,9 @@ pub use pgm_model::weights::WeightsChoice;
 pub use provenance::Provenance;
 pub use run_folder::{LoadedRun, RunFolder, vocabulary};
 pub use run_lock::RunLock;
+pub use starting_weights::{StartingWeights, StartingWeightsError, WeightsOrigin};
 pub use trainer::{Outcome, Trainer};
 pub use training_method::{NATS_PER_TOKEN, ObjectiveTraining, Round, TrainingMethod};
 pub use training_model::{StepLoss, TrainingBatch, TrainingModel};
 pub use training_state::{StepReport, TrainingState};
+pub use weights_note::WeightsNote;

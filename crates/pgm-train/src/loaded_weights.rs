@@ -7,22 +7,28 @@ use pgm_model::weights::WeightsFile;
 
 use crate::config::{ModelSection, ObjectiveKind};
 use crate::run_folder::vocabulary;
-use crate::{ExperimentConfig, LoadedRun, TrainError};
+use crate::{ExperimentConfig, LoadedRun, TrainError, WeightsNote};
+
+/// Tokens of a sequence, where neither the file nor anybody else says: those of the published models.
+const SEQ_LEN: usize = 1024;
 
 impl LoadedRun {
     /// A model without the run that it was trained in: weights and a tokenizer, for sequences of up to `seq_len`
-    /// tokens. It has no steps and no held-out text, and settings of sampling are the defaults.
+    /// tokens. It has no held-out text. What the file says of its run ([`WeightsNote`]) holds: steps, objective, settings
+    /// of sampling and, unless given, the length of sequences; without a note there are no steps, settings of sampling
+    /// are the defaults, and sequences have 1024 tokens.
     ///
     /// A file with the name of a published one has to have its sizes. `n_heads` is for files that do not tell the
     /// number of heads, see [`WeightsFile::config`].
     ///
     /// # Errors
-    /// When the file does not fit a network, or the tokenizer does not fit the network's vocabulary.
+    /// When the file does not fit a network or what it says cannot be understood, or the tokenizer does not fit the
+    /// network's vocabulary.
     pub fn from_weights(
         path: &Path,
         file: &WeightsFile,
         tokenizer: Tokenizer,
-        seq_len: usize,
+        seq_len: Option<usize>,
         n_heads: Option<usize>,
         device: &Device,
     ) -> Result<Self, TrainError> {
@@ -37,13 +43,30 @@ impl LoadedRun {
                 tokenizer: vocab_size,
             });
         }
-        let config = config_of(path, &sizes, &tokenizer, seq_len)?;
+        let note = WeightsNote::read(file)?;
+        let trained_len = note.as_ref().map(|note| note.seq_len);
+        let seq_len = seq_len.or(trained_len).unwrap_or(SEQ_LEN);
+        let mut config = config_of(path, &sizes, &tokenizer, seq_len)?;
+        if let Some(note) = &note {
+            note.apply(&mut config, &tokenizer);
+        }
+        let kind = config.objective.kind;
+        if config.model.network(kind, vocab_size) != sizes {
+            return Err(TrainError::File {
+                action: "use",
+                path: path.to_path_buf(),
+                reason: format!(
+                    "it says that objective `{}` was learned, which is none of its network",
+                    kind.name()
+                ),
+            });
+        }
         Ok(Self {
             network: file.load(n_heads, device)?,
             config,
             tokenizer,
             mask_token,
-            step: 0,
+            step: note.map_or(0, |note| note.step),
             weights: file.source(),
             weights_sha256: None,
         })

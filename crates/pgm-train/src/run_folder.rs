@@ -13,7 +13,7 @@ use crate::{
 };
 
 const CONFIG_FILE: &str = "config.toml";
-const TOKENIZER_FILE: &str = "tokenizer.json";
+pub(crate) const TOKENIZER_FILE: &str = "tokenizer.json";
 const DATA_FILE: &str = "data.json";
 
 /// The folder of a run and the names of what lies in it.
@@ -206,6 +206,7 @@ impl RunFolder {
         ];
         let files = [
             self.root.join(CONFIG_FILE),
+            self.weights_origin_file(),
             self.distillation(),
             self.root.join(TOKENIZER_FILE),
             self.root.join(DATA_FILE),

@@ -14,7 +14,7 @@ use crate::step_losses::StepLosses;
 use crate::training_state::TrainingState;
 use crate::{
     Checkpoint, ExperimentConfig, MetricRecord, MetricsLog, ObjectiveTraining, Provenance,
-    RunFolder, RunLock, TrainError, TrainingEvent, TrainingMethod, TrainingObserver,
+    RunFolder, RunLock, StartingWeights, TrainError, TrainingEvent, TrainingMethod, TrainingObserver,
     ValidationScore, loss_curve,
 };
 
@@ -45,6 +45,7 @@ pub struct Trainer<'a> {
     observer: &'a mut dyn TrainingObserver,
     method: Box<dyn TrainingMethod + 'a>,
     lock: Option<RunLock>,
+    start: Option<StartingWeights>,
 }
 
 impl<'a> Trainer<'a> {
@@ -66,6 +67,7 @@ impl<'a> Trainer<'a> {
             observer,
             method: Box::new(ObjectiveTraining),
             lock: None,
+            start: None,
         }
     }
 
@@ -76,6 +78,12 @@ impl<'a> Trainer<'a> {
     pub fn with_lock(mut self, lock: RunLock) -> Self {
         assert_eq!(lock.folder(), &self.folder, "the lock of another run");
         self.lock = Some(lock);
+        self
+    }
+
+    /// Begins with these weights; a run that has a checkpoint goes on from it.
+    pub fn with_start(mut self, start: StartingWeights) -> Self {
+        self.start = Some(start);
         self
     }
 
@@ -103,9 +111,17 @@ impl<'a> Trainer<'a> {
             None => self.folder.lock()?,
         };
         lock.remove_leftovers()?;
+        let start = self.start.take();
+        self.folder
+            .check_origin(start.as_ref().map(|start| &start.origin))?;
         self.folder.start(&self.config)?;
-        let data = ExperimentData::prepare(&self.config, &self.folder, self.observer)?;
         let checkpoint = self.folder.latest_checkpoint()?;
+        // A run that has done steps has left the weights that it began with behind.
+        let start = start.filter(|_| checkpoint.is_none());
+        if let Some(start) = &start {
+            self.folder.keep_start(start)?;
+        }
+        let data = ExperimentData::prepare(&self.config, &self.folder, self.observer)?;
         let mut state = TrainingState::new(
             &self.config,
             data.vocab_size,
@@ -113,6 +129,10 @@ impl<'a> Trainer<'a> {
             checkpoint.as_ref(),
             &self.device,
         )?;
+        if let Some(start) = start {
+            let network = start.network_for(&self.config, data.vocab_size, &self.device)?;
+            state.restart_with(network, &self.config, &self.device);
+        }
         self.folder.append_history(&self.provenance, state.step)?;
         self.observer.on_event(TrainingEvent::Ready {
             n_train_sequences: data.train.len(),

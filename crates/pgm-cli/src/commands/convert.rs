@@ -5,11 +5,11 @@ use std::{fs, io};
 use anyhow::{Context as _, Result, bail};
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
-use pgm_model::weights::{WeightsFile, WeightsFormat, WeightsSource, save};
+use pgm_model::weights::{StoredDtype, WeightsExport, WeightsFile, WeightsFormat, WeightsSource};
 use pgm_model::{LanguageModel, LanguageModelConfig, cost};
-use pgm_train::{CheckpointChoice, RunFolder, WeightsChoice};
+use pgm_train::{CheckpointChoice, RunFolder, WeightsChoice, WeightsNote};
 
-use crate::{format, hub};
+use crate::{format, model_name};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -17,25 +17,31 @@ Examples:
       a checkpoint of the authors, its averaged weights, for this program
   pgm convert hub:jdeschena/pgm/pgm_8_8.ckpt --to safetensors --output pgm_8_8.safetensors
       the same, downloaded first
+  pgm convert runs/quickstart-pgm --to safetensors --dtype f16 --output model.safetensors
+      a model of your own in half the bytes; with the run's tokenizer.json beside it, `--weights` opens it
   pgm convert runs/quickstart-pgm --to published --output quickstart.safetensors
       a model of your own, for the authors' PyTorch code
   pgm convert runs/quickstart-pgm --to burnpack --output quickstart.bpk --weights raw
       as after the last step, for a Burn program
 
 Nothing that is stored in a checkpoint is executed. A file that is written here says which
-network it is for; `pgm info FILE` shows it. docs/weights.md has more.";
+network it is for, and of a run the length of its sequences and its settings of sampling;
+`pgm info FILE` shows it. docs/weights.md has more.";
 
 /// Write the weights of a run or of a published checkpoint in another format
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct ConvertArgs {
-    /// The folder of a run, or a file with weights: a checkpoint of the authors (.ckpt, .pt),
+    /// The folder of a run, `pretrained`, or a file with weights: a checkpoint of the authors (.ckpt, .pt),
     /// safetensors or burnpack; `hub:OWNER/NAME/FILE` is downloaded from the Hugging Face hub
     #[arg(value_name = "RUN or FILE")]
     input: PathBuf,
     /// What to write
     #[arg(long, value_name = "FORMAT")]
     to: Format,
+    /// The number format of the weights in the file
+    #[arg(long, value_name = "DTYPE", default_value = "f32")]
+    dtype: Dtype,
     /// The file to write
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
@@ -64,6 +70,17 @@ enum Format {
     Published,
 }
 
+/// In which number format weights are written; they are read into float32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Dtype {
+    /// float32: nothing is lost
+    F32,
+    /// float16: half the bytes, 11 significant bits, up to 65504
+    F16,
+    /// bfloat16: half the bytes, 8 significant bits
+    Bf16,
+}
+
 /// Which weights of a run or a training checkpoint to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Weights {
@@ -76,16 +93,26 @@ enum Weights {
 impl ConvertArgs {
     pub fn run(mut self) -> Result<ExitCode> {
         check_output(&self.output, self.force)?;
-        self.input = hub::weights(&self.input)?.path;
+        self.input = model_name::weights(&self.input)?.path;
         let loaded = self.load()?;
         let format = match self.to {
             Format::Safetensors => WeightsFormat::Safetensors,
             Format::Burnpack => WeightsFormat::Burnpack,
             Format::Published => WeightsFormat::Published,
         };
-        self.write(&loaded, format)?;
+        let (dtype, in_dtype) = match self.dtype {
+            Dtype::F32 => (StoredDtype::F32, "float32"),
+            Dtype::F16 => (StoredDtype::F16, "float16"),
+            Dtype::Bf16 => (StoredDtype::Bf16, "bfloat16"),
+        };
+        let export = WeightsExport {
+            format,
+            dtype,
+            notes: loaded.note.iter().map(WeightsNote::pair).collect(),
+        };
+        self.write(&loaded, &export)?;
         println!(
-            "wrote {}: {} parameters, {}",
+            "wrote {}: {} parameters in {in_dtype}, {}",
             self.output.display(),
             format::count(cost::n_parameters(&loaded.config)),
             loaded.source
@@ -95,7 +122,7 @@ impl ConvertArgs {
 
     /// Writes the file beside its place and puts it there when it is whole. A file that another process has put there
     /// meanwhile stays, unless it is to be replaced.
-    fn write(&self, loaded: &Loaded, format: WeightsFormat) -> Result<()> {
+    fn write(&self, loaded: &Loaded, export: &WeightsExport) -> Result<()> {
         let beside = tempfile::Builder::new()
             .prefix(".pgm-convert-")
             .tempdir_in(folder_of(&self.output))
@@ -103,7 +130,7 @@ impl ConvertArgs {
         let path = beside
             .path()
             .join(self.output.file_name().unwrap_or_default());
-        save(&loaded.network, &loaded.config, format, &path)?;
+        export.save(&loaded.network, &loaded.config, &path)?;
         if self.force {
             return fs::rename(&path, &self.output).with_context(|| cannot_write(&self.output));
         }
@@ -138,6 +165,7 @@ impl ConvertArgs {
                 Weights::Ema | Weights::Raw => "raw weights",
             };
             return Ok(Loaded {
+                note: Some(WeightsNote::of(&run)),
                 config: run.network_config(),
                 source: format!("{weights} of step {}", format::count(run.step)),
                 network: run.network,
@@ -158,6 +186,7 @@ impl ConvertArgs {
         Ok(Loaded {
             network: file.load(self.n_heads, &device)?,
             config,
+            note: WeightsNote::read(&file)?,
             source: source.into(),
         })
     }
@@ -166,6 +195,8 @@ impl ConvertArgs {
 struct Loaded {
     network: LanguageModel,
     config: LanguageModelConfig,
+    /// What there is to say of its run.
+    note: Option<WeightsNote>,
     /// What was read, in words.
     source: String,
 }

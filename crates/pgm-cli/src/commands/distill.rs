@@ -5,11 +5,14 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::Args;
 use pgm_distill::{DIVERGENCE_PER_TOKEN, DistillConfig, Distiller};
-use pgm_train::{MetricRecord, MetricsLog, Outcome, RunFolder, parse_toml};
+use pgm_model::weights::{WeightsChoice, WeightsFile};
+use pgm_train::{MetricRecord, MetricsLog, Outcome, RunFolder, WeightsNote, parse_toml};
+use serde_json::json;
 
+use super::config_args::{BUNDLED, resolve_inputs};
 use super::run_start::{observer, provenance};
 use crate::device::{self, Backend};
-use crate::{format, hub, interrupt};
+use crate::{format, interrupt, model_name, pretrained};
 
 /// Distils the model of the quick start.
 const QUICK_START: &str = include_str!("../../../../configs/distill/quickstart-distilled.toml");
@@ -27,8 +30,9 @@ pub struct DistillArgs {
     /// The distillation as a TOML file; the quick start's if left out
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Folder of the teacher's run, or a file with its weights (`hub:OWNER/NAME/FILE` is downloaded), instead of the
-    /// configuration's; a file comes without text, which `[data]` has to name
+    /// Folder of the teacher's run, `pretrained`, or a file with its weights (`hub:OWNER/NAME/FILE` is downloaded),
+    /// instead of the configuration's; a file comes without text, which `[data]` has to name (for `pretrained` it is the
+    /// bundled text if nothing else is said)
     #[arg(long, value_name = "PATH")]
     teacher: Option<PathBuf>,
     /// Change one value, for instance `--set distillation.directions=both`; may be repeated
@@ -123,10 +127,14 @@ impl DistillArgs {
             Some(path) => (pgm_data::read_text(path)?, path.display().to_string()),
             None => (QUICK_START.to_string(), "the quick start".to_string()),
         };
-        let in_config = || format!("in {source}");
-        let mut config: DistillConfig = parse_toml(&text, &self.set).with_context(in_config)?;
+        let in_config = || format!("in the configuration of {source}");
+        let mut settings = self.pretrained_settings(&text).with_context(in_config)?;
+        settings.extend_from_slice(&self.set);
+        let mut config: DistillConfig = parse_toml(&text, &settings).with_context(in_config)?;
         if let Some(teacher) = &self.teacher {
-            let is_file = teacher.is_file() || teacher.to_string_lossy().starts_with("hub:");
+            let is_file = teacher.is_file()
+                || pretrained::is_named_by(teacher)
+                || teacher.to_string_lossy().starts_with("hub:");
             let (run, file) = match is_file {
                 true => (None, Some(teacher.clone())),
                 false => (Some(teacher.clone()), None),
@@ -135,10 +143,41 @@ impl DistillArgs {
             config.teacher.weights_file = file;
         }
         if let Some(file) = &config.teacher.weights_file {
-            config.teacher.weights_file = Some(hub::weights(file)?.path);
+            config.teacher.weights_file = Some(model_name::weights(file)?.path);
+        }
+        if let Some(data) = &mut config.data {
+            resolve_inputs(&mut data.inputs)?;
         }
         config.validate().with_context(in_config)?;
         Ok(config)
+    }
+
+    /// What a distillation of the pretrained model is told where neither the configuration nor the command line does:
+    /// its tokenizer, the length of its sequences, the bundled text, and a name.
+    fn pretrained_settings(&self, text: &str) -> Result<Vec<String>> {
+        let is_pretrained = self.teacher.as_deref().is_some_and(pretrained::is_named_by);
+        if !is_pretrained {
+            return Ok(Vec::new());
+        }
+        let weights = pretrained::locate()?.path;
+        let file = WeightsFile::open(&weights, WeightsChoice::Average)?;
+        let tokenizer = weights.with_file_name(pretrained::TOKENIZER);
+        let given: serde_json::Value = parse_toml(text, &self.set)?;
+        let mut settings = Vec::new();
+        let mut usual = |key: &str, value: serde_json::Value| {
+            if given["data"][key].is_null() {
+                settings.push(format!("data.{key}={value}"));
+            }
+        };
+        usual("inputs", json!([BUNDLED]));
+        usual("tokenizer", json!(tokenizer.display().to_string()));
+        if let Some(note) = WeightsNote::read(&file)? {
+            usual("seq_len", json!(note.seq_len));
+        }
+        if self.config.is_none() {
+            settings.push(format!("name=\"{}-distilled\"", pretrained::NAME));
+        }
+        Ok(settings)
     }
 }
 

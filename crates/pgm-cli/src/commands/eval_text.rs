@@ -2,13 +2,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use pgm_data::{Corpus, Detokenizer, Packing, ShardWriter, TokenDataset};
+use pgm_data::{Corpus, Detokenizer, Packing, ShardWriter, TextCoverage, TokenDataset};
 use pgm_train::LoadedRun;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::run_args::RunArgs;
-use crate::format;
+use crate::{format, pretrained, text_check};
 
 /// Text to evaluate on instead of a run's held-out text.
 #[derive(Debug, Args)]
@@ -73,8 +73,16 @@ impl TextArgs {
         if !self.text.is_empty() {
             return self.files(run, folder);
         }
-        if model.weights.is_some() {
-            bail!("--weights come without held-out text; name one with --text");
+        if !model.is_run() {
+            bail!(
+                "`{}` comes without held-out text; name text that it was not trained on with --text FILE{}",
+                model.source(),
+                match model.source() == pretrained::NAME {
+                    true =>
+                        " (it was trained on nearly all of the bundled text; pretrained/README.md says on what)",
+                    false => "",
+                }
+            );
         }
         Ok(EvalText {
             rows: model.folder().validation_set(&run.config)?,
@@ -122,14 +130,17 @@ impl TextArgs {
             u32::try_from(tokenizer.vocab_size())?,
             tokenizer.fingerprint(),
         )?;
+        let mut coverage = TextCoverage::new(tokenizer)?;
         for document in corpus.documents() {
             let document = document?;
             let document = match detokenizer {
                 Some(detokenizer) => detokenizer.apply(&document),
                 None => document,
             };
+            coverage.add(&document)?;
             writer.push_document(&tokenizer.encode(&document)?)?;
         }
+        text_check::check_text("the text", &coverage);
         let shard = writer.finish()?;
         Ok(EvalText {
             rows: data.rows(&shard, tokenizer)?,

@@ -10,18 +10,20 @@ use pgm_model::LanguageModelConfig;
 use pgm_model::judges::JudgeDescription;
 use pgm_model::weights::{WeightsFile, WeightsSource};
 use pgm_train::{
-    CheckpointChoice, ExperimentConfig, ObjectiveKind, RunFolder, WeightsChoice, vocabulary,
+    CheckpointChoice, ExperimentConfig, ObjectiveKind, RunFolder, WeightsChoice, WeightsNote,
+    vocabulary,
 };
 use serde_json::json;
 
 use super::config_args::ConfigArgs;
 use super::cost_report::{CostReport, TrainingSettings};
-use crate::{format, hub};
+use crate::{format, model_name};
 
 const AFTER_HELP: &str = "\
 Examples:
   pgm info configs/owt-pgm-8-8.toml        what a run costs before it is started
   pgm info runs/quickstart-pgm --json      a run, for another program
+  pgm info pretrained                      the model that comes with the project
   pgm info pgm_8_8.ckpt                    the network of a file with weights
   pgm info models/gpt2                     a judge: its size and its special tokens
   pgm info tokenizer.json                  a tokenizer: its special tokens, and what says so
@@ -35,7 +37,7 @@ formulas.";
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct InfoArgs {
-    /// A configuration (.toml), the folder of a run, a file with weights (with `hub:` in front
+    /// A configuration (.toml), the folder of a run, `pretrained`, a file with weights (with `hub:` in front
     /// one of the Hugging Face hub), the folder or .gguf file of a judge, or a tokenizer (.json); the quick start's
     /// configuration if left out
     #[arg(
@@ -48,10 +50,10 @@ pub struct InfoArgs {
     /// Attention heads of a file with weights, if not 64 features each
     #[arg(long, value_name = "N")]
     n_heads: Option<usize>,
-    /// Tokens of a sequence [default: the configuration's, 1024 for a file with weights]
+    /// Tokens of a sequence [default: the configuration's, or what a file with weights says, or 1024]
     #[arg(long, value_name = "TOKENS")]
     length: Option<usize>,
-    /// Sampling steps [default: the configuration's, 128 for a file with weights]
+    /// Sampling steps [default: the configuration's, or what a file with weights says, or 128]
     #[arg(long)]
     steps: Option<usize>,
     /// Sequences drawn at once
@@ -68,6 +70,8 @@ struct Subject {
     network: LanguageModelConfig,
     /// How it is or was trained, if that is known.
     experiment: Option<ExperimentConfig>,
+    /// What a file with weights says of its run.
+    note: Option<WeightsNote>,
 }
 
 /// Lines of name and value, in their order.
@@ -80,13 +84,16 @@ impl InfoArgs {
         }
         let subject = self.subject()?;
         let experiment = subject.experiment.as_ref();
+        let note = subject.note.as_ref();
         let report = CostReport::new(
             &subject.network,
             self.length
                 .or(experiment.map(|config| config.data.seq_len))
+                .or(note.map(|note| note.seq_len))
                 .unwrap_or(1024),
             self.steps
                 .or(experiment.map(|config| config.sampling.n_steps))
+                .or(note.map(|note| note.sampling.n_steps))
                 .unwrap_or(128),
             self.batch_size,
             experiment.map(|config| TrainingSettings {
@@ -154,7 +161,7 @@ impl InfoArgs {
                 path.display()
             );
         }
-        let path = hub::weights(path)?.path;
+        let path = model_name::weights(path)?.path;
         if path.is_dir() {
             of_run(&path)
         } else {
@@ -259,6 +266,7 @@ fn of_config(config: ExperimentConfig) -> Result<Subject> {
         facts,
         network: config.model.network(config.objective.kind, vocab_size),
         experiment: Some(config),
+        note: None,
     })
 }
 
@@ -276,6 +284,7 @@ fn of_run(path: &Path) -> Result<Subject> {
         facts,
         network: run.network_config(),
         experiment: Some(run.config),
+        note: None,
     })
 }
 
@@ -294,15 +303,26 @@ fn of_weights(path: &Path, n_heads: Option<usize>) -> Result<Subject> {
         (_, Some(_)) => "as told",
         (false, None) => "taken as 64 features each, as published",
     };
+    let note = WeightsNote::read(&file)?;
+    let mut facts = vec![
+        ("weights", path.display().to_string()),
+        ("sets of weights", sets.to_owned()),
+        ("names", names.to_owned()),
+        ("heads", heads.to_owned()),
+    ];
+    if let Some(note) = &note {
+        let (name, step) = (&note.name, format::count(note.step));
+        let kind = note.objective.kind.name();
+        facts.push(("run", format!("`{name}` ({kind}), step {step}")));
+        let seq_len = format::count(note.seq_len);
+        facts.push(("sequences", format!("{seq_len} tokens")));
+        facts.push(("sampling", serde_json::to_string(&note.sampling)?));
+    }
     Ok(Subject {
-        facts: vec![
-            ("weights", path.display().to_string()),
-            ("sets of weights", sets.to_owned()),
-            ("names", names.to_owned()),
-            ("heads", heads.to_owned()),
-        ],
+        facts,
         network: file.config(n_heads)?,
         experiment: None,
+        note,
     })
 }
 

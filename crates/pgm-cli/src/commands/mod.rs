@@ -7,6 +7,7 @@ mod eval_choice;
 mod eval_genppl;
 mod eval_ppl;
 mod eval_text;
+mod from_args;
 mod info;
 mod prepare_data;
 mod results_folder;

@@ -8,24 +8,24 @@ use pgm_model::weights::{WeightsFile, WeightsSource};
 use pgm_train::{CheckpointChoice, LoadedRun, RunFolder, WeightsChoice};
 use serde_json::{Value, json};
 
-use crate::format;
-
-use crate::hub::{self, LocatedModel, Origin};
+use crate::hub::{LocatedModel, Origin};
+use crate::{format, model_name, pretrained};
 
 /// Which trained model to use.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
-    /// Folder of a run
-    #[arg(long, value_name = "DIR", default_value = "runs/quickstart-pgm")]
-    pub run: PathBuf,
+    /// Folder of a run, such as runs/quickstart-pgm [default: none, and --weights pretrained]
+    #[arg(long, value_name = "DIR")]
+    pub run: Option<PathBuf>,
     /// Which of its checkpoints: `last`, `best` (lowest validation loss) or a step
-    #[arg(long, value_name = "WHICH", default_value = "last")]
+    #[arg(long, value_name = "WHICH", default_value = "last", requires = "run")]
     pub checkpoint: CheckpointChoice,
     /// Use the weights as after the last step instead of the averaged ones
     #[arg(long)]
     pub raw_weights: bool,
-    /// Weights instead of a run: a checkpoint of the authors (.ckpt), safetensors or burnpack, a folder with one such
-    /// file, or `hub:OWNER/NAME/FILE[@REVISION]`, downloaded from the Hugging Face hub once
+    /// Weights instead of a run: `pretrained`, the model that comes with the project; a checkpoint of the authors
+    /// (.ckpt), safetensors or burnpack, a folder with one such file, or `hub:OWNER/NAME/FILE[@REVISION]`, downloaded
+    /// from the Hugging Face hub once
     #[arg(long, value_name = "PATH", conflicts_with_all = ["run", "checkpoint"])]
     pub weights: Option<PathBuf>,
     /// Tokenizer of --weights [default: `tokenizer.json` beside them, or GPT-2's if the vocabulary is its]
@@ -38,15 +38,10 @@ pub struct RunArgs {
     /// Attention heads of --weights, if not 64 features each (files of this program say it)
     #[arg(long, value_name = "N", requires = "weights")]
     n_heads: Option<usize>,
-    /// Tokens of the sequences that --weights were trained on
-    #[arg(
-        long,
-        value_name = "TOKENS",
-        default_value_t = 1024,
-        requires = "weights"
-    )]
-    seq_len: usize,
-    /// Where on the hub --weights are from, once they are here.
+    /// Tokens of the sequences that --weights were trained on [default: what the file says, 1024 if it does not]
+    #[arg(long, value_name = "TOKENS", requires = "weights")]
+    seq_len: Option<usize>,
+    /// Where --weights are from that have a name of their own, once they are here.
     #[arg(skip)]
     origin: Option<Origin>,
 }
@@ -57,39 +52,90 @@ const TOKENIZER: &str = "tokenizer.json";
 const ENDINGS: [&str; 4] = ["ckpt", "pt", "safetensors", "bpk"];
 
 impl RunArgs {
-    /// The folder of the run.
-    pub fn folder(&self) -> RunFolder {
-        RunFolder::new(&self.run)
+    /// A checkpoint of a run.
+    pub fn of_run(run: PathBuf, checkpoint: CheckpointChoice, raw_weights: bool) -> Self {
+        Self {
+            run: Some(run),
+            checkpoint,
+            raw_weights,
+            weights: None,
+            tokenizer: None,
+            n_heads: None,
+            seq_len: None,
+            origin: None,
+        }
     }
 
-    /// Downloads weights that are named by their place on the hub. Comes before all else.
-    pub fn locate(&mut self) -> Result<()> {
-        if let Some(path) = &self.weights {
-            let LocatedModel { path, origin } = hub::weights(path)?;
-            self.weights = Some(path);
-            self.origin = origin;
+    /// Weights without a run.
+    pub fn of_weights(
+        weights: PathBuf,
+        raw_weights: bool,
+        tokenizer: Option<PathBuf>,
+        n_heads: Option<usize>,
+    ) -> Self {
+        Self {
+            run: None,
+            checkpoint: CheckpointChoice::Last,
+            raw_weights,
+            weights: Some(weights),
+            tokenizer,
+            n_heads,
+            seq_len: None,
+            origin: None,
         }
+    }
+
+    /// The folder of the run.
+    ///
+    /// # Panics
+    /// Panics where weights are used instead of a run.
+    pub fn folder(&self) -> RunFolder {
+        RunFolder::new(self.run.as_ref().expect("a run is named"))
+    }
+
+    /// Whether a run is used, which has held-out text.
+    pub fn is_run(&self) -> bool {
+        self.run.is_some()
+    }
+
+    /// Finds weights by their name, and downloads those of the hub; where nothing is named, the pretrained model's.
+    /// Comes before all else.
+    pub fn locate(&mut self) -> Result<()> {
+        if self.is_run() {
+            return Ok(());
+        }
+        let name = match &self.weights {
+            Some(name) => name.clone(),
+            None => PathBuf::from(pretrained::NAME),
+        };
+        let LocatedModel { path, origin } = model_name::weights(&name)?;
+        if self.weights.is_none() {
+            eprintln!(
+                "using the pretrained model that comes with the project; --run DIR uses one of yours, as in --run runs/quickstart-pgm"
+            );
+        }
+        self.weights = Some(path);
+        self.origin = origin;
         Ok(())
     }
 
-    /// What is used: the run, the weights, or their place on the hub with the commit.
+    /// What is used: the run, the weights, or the name of their own (of the hub with the commit).
     pub fn source(&self) -> String {
-        match &self.origin {
-            Some(origin) => origin.name.clone(),
-            None => {
-                let path = self.weights.as_ref().unwrap_or(&self.run);
-                path.display().to_string()
-            }
+        match (&self.origin, &self.weights) {
+            (Some(origin), _) => origin.name.clone(),
+            (None, Some(path)) => path.display().to_string(),
+            (None, None) => self.folder().root().display().to_string(),
         }
     }
 
-    /// Where results go: the folder of the run, or that of the weights, or for weights of the hub one in `runs/hub`.
+    /// Where results go: the folder of the run, or that of the weights; for weights of the hub one in `runs/hub`, for
+    /// the pretrained ones `runs/pretrained`.
     pub fn output_folder(&self) -> PathBuf {
         match (&self.origin, &self.weights) {
-            (Some(origin), _) => Path::new("runs/hub").join(&origin.repository),
+            (Some(origin), _) => origin.results.clone(),
             (None, Some(path)) if path.is_dir() => path.clone(),
             (None, Some(path)) => path.parent().unwrap_or(Path::new("")).to_path_buf(),
-            (None, None) => self.run.clone(),
+            (None, None) => self.folder().root().to_path_buf(),
         }
     }
 
@@ -114,11 +160,7 @@ impl RunArgs {
 
     /// What results depend on, of the model: an object.
     pub fn settings(&self, run: &LoadedRun) -> Result<Value> {
-        let sha256 = match (&self.weights, &run.weights_sha256) {
-            (Some(path), _) => pgm_data::sha256_of_file(&weights_file(path)?)?.1,
-            (None, Some(sha256)) => sha256.clone(),
-            (None, None) => unreachable!("a run has checksums"),
-        };
+        let sha256 = self.weights_sha256(run)?;
         Ok(json!({
             "model": self.source(),
             "checkpoint_step": run.step,
@@ -126,6 +168,18 @@ impl RunArgs {
             "weights_sha256": sha256,
             "config": run.config,
         }))
+    }
+
+    /// SHA-256 of the file with the weights.
+    pub fn weights_sha256(&self, run: &LoadedRun) -> Result<String> {
+        match &self.weights {
+            Some(path) => Ok(pgm_data::sha256_of_file(&weights_file(path)?)?.1),
+            None => {
+                let checkpoint = CheckpointChoice::Step(run.step);
+                let checkpoint = self.folder().checkpoint(checkpoint)?;
+                Ok(checkpoint.weights_sha256(run.weights)?)
+            }
+        }
     }
 
     /// Which weights are used, in words.
@@ -139,7 +193,7 @@ impl RunArgs {
             None => format!(
                 "{name}, checkpoint of step {} of `{}`",
                 format::count(run.step),
-                self.run.display()
+                self.source()
             ),
         }
     }
@@ -167,7 +221,8 @@ impl RunArgs {
     }
 }
 
-fn weights_name(weights: WeightsSource) -> &'static str {
+/// What weights are called.
+pub fn weights_name(weights: WeightsSource) -> &'static str {
     match weights {
         WeightsSource::Average => "averaged",
         WeightsSource::Raw => "raw",
@@ -176,7 +231,7 @@ fn weights_name(weights: WeightsSource) -> &'static str {
 }
 
 /// The file itself, or the only one with weights in a folder.
-fn weights_file(path: &Path) -> Result<PathBuf> {
+pub fn weights_file(path: &Path) -> Result<PathBuf> {
     if !path.is_dir() {
         return Ok(path.to_path_buf());
     }

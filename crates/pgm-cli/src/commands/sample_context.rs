@@ -5,6 +5,8 @@ use clap::Args;
 use pgm_data::Tokenizer;
 use pgm_eval::{Context, Template};
 
+use crate::text_check::check_line;
+
 /// What is known of the text to draw.
 #[derive(Debug, Args)]
 pub struct ContextArgs {
@@ -34,10 +36,12 @@ impl ContextArgs {
             );
         }
         let fill = |text: &str| -> Result<Context> {
+            check_line("the template", text, tokenizer)?;
             let encode = |text: &str| Ok(tokenizer.encode(text)?);
             Template::parse(text)?.context::<anyhow::Error>(bos, seq_len, encode)
         };
         let contexts = if let Some(prompt) = &self.prompt {
+            check_line("the prompt", prompt, tokenizer)?;
             let tokens = tokenizer.encode(prompt)?;
             if tokens.len() + 2 > seq_len {
                 bail!(

@@ -9,6 +9,7 @@ use pgm_eval::PerplexityReport;
 use pgm_train::{NATS_PER_TOKEN, Outcome, RunFolder, Trainer};
 
 use super::config_args::ConfigArgs;
+use super::from_args::FromArgs;
 use super::run_start::{observer, provenance};
 use crate::device::{self, Backend};
 use crate::{format, interrupt};
@@ -18,12 +19,18 @@ use crate::{format, interrupt};
 /// Without arguments this is the quick start: a small partition generative model on the public-domain
 /// text that comes with the project, on the CPU, in a few minutes.
 ///
+/// With --from a run begins with the weights of another model and goes on on text of your own: --from pretrained --set
+/// 'data.inputs=["FOLDER"]'. Tokenizer, sizes, objective and length of sequences are those of the weights; the optimizer
+/// starts anew, with a small learning rate and few steps unless something else is said.
+///
 /// Ctrl-C stops after the current step and saves; the same command goes on from there. A run is trained by one process
 /// at a time; a second one says which has it, and ends.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
     #[command(flatten)]
     config: ConfigArgs,
+    #[command(flatten)]
+    from: FromArgs,
     /// Folder of the run [default: runs/NAME-OBJECTIVE]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
@@ -43,17 +50,26 @@ pub struct TrainArgs {
 
 impl TrainArgs {
     pub fn run(self) -> Result<ExitCode> {
-        let mut config = self.config.load()?;
+        let device = device::open(self.backend)?;
+        let source = self.from.open(&device)?;
+        let mut config = match &source {
+            Some(source) => self.config.load_for(&source.model, &source.name)?,
+            None => self.config.load()?,
+        };
         if self.skip_bad_lines {
             config.data.bad_lines = BadLines::Skip;
         }
-        let device = device::open(self.backend)?;
         let root = self.output.unwrap_or_else(|| {
             let name = format!("{}-{}", config.name, config.objective.kind.name());
             PathBuf::from("runs").join(name)
         });
         let folder = RunFolder::new(&root);
         let lock = folder.lock()?;
+        let is_from_weights = source.is_some();
+        let start = match source {
+            Some(source) => Some(source.start(&mut config, &folder)?),
+            None => None,
+        };
         if self.restart {
             lock.clear()?;
         }
@@ -71,10 +87,13 @@ impl TrainArgs {
         let provenance = provenance(&device);
         let mut observer = observer(self.plain, &interrupter, n_steps, NATS_PER_TOKEN);
         let started = Instant::now();
-        let outcome = Trainer::new(config, folder.clone(), device, interrupter, &mut *observer)
+        let mut trainer = Trainer::new(config, folder.clone(), device, interrupter, &mut *observer)
             .with_provenance(provenance)
-            .with_lock(lock)
-            .run();
+            .with_lock(lock);
+        if let Some(start) = start {
+            trainer = trainer.with_start(start);
+        }
+        let outcome = trainer.run();
         // Gives the screen back before anything is said.
         drop(observer);
         let outcome = outcome?;
@@ -84,6 +103,7 @@ impl TrainArgs {
                 samples,
             } => {
                 report(&folder, n_steps, started, &validation, &samples);
+                suggest(&folder, n_steps, is_from_weights);
                 Ok(ExitCode::SUCCESS)
             }
             Outcome::Interrupted { step } => {
@@ -123,13 +143,27 @@ Everything lies in {root}:
   metrics.jsonl   training and validation loss (nats per token), learning rate, tokens/s
   loss.svg        the loss curve; open it in a browser
   samples.txt     the text above; samples/ has some from every validation
-  history.jsonl   version, commit and device of each start
+  history.jsonl   version, commit and device of each start"
+    );
+}
 
+/// What to do with the run.
+fn suggest(folder: &RunFolder, n_steps: usize, is_from_weights: bool) {
+    let root = folder.root().display();
+    if is_from_weights {
+        println!("  from.json       the weights that it began with");
+    }
+    println!(
+        "
 Try next:
   cargo xtask sample --run {root} --n 8 --steps 32
-  cargo xtask eval-ppl --run {root} --draws 4
-  cargo xtask train --objective mdlm        (or ar, complement-mdlm)
-  cargo xtask train --set training.n_steps={} --output {root}   (train on)",
-        2 * n_steps
+  cargo xtask eval-ppl --run {root} --draws 4"
     );
+    if !is_from_weights {
+        println!(
+            "  cargo xtask train --objective mdlm        (or ar, complement-mdlm)
+  cargo xtask train --set training.n_steps={} --output {root}   (train on)",
+            2 * n_steps
+        );
+    }
 }

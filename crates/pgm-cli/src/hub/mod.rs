@@ -35,17 +35,17 @@ const INDEX: &str = "model.safetensors.index.json";
 pub struct LocatedModel {
     /// The file or folder.
     pub path: PathBuf,
-    /// Where on the hub it is from, if it is.
+    /// Where it is from, if not from a path.
     pub origin: Option<Origin>,
 }
 
-/// Where on the hub a model is from.
+/// Where a model is from that has a name of its own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Origin {
-    /// `OWNER/NAME` of the repository.
-    pub repository: String,
-    /// `OWNER/NAME[/FILE]@COMMIT`, which names these very bytes.
+    /// `OWNER/NAME[/FILE]@COMMIT` of the hub, which names these very bytes, or `pretrained`.
     pub name: String,
+    /// Where results of it go.
+    pub results: PathBuf,
 }
 
 impl LocatedModel {

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
@@ -52,8 +52,8 @@ impl<'a> Snapshot<'a> {
     /// Where the files are from.
     pub fn origin(&self) -> Origin {
         Origin {
-            repository: self.name.repository(),
             name: self.name.to_string(),
+            results: Path::new("runs/hub").join(self.name.repository()),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Weights in files: the authors' checkpoints, and this crate's own.
 //!
 //! [`WeightsFile`] opens any of them, says which network they belong to and loads it; [`save`]
-//! writes one. Nothing stored in a file is executed.
+//! writes one, [`WeightsExport`] also in half precision and with notes. Nothing stored in a file is executed.
 //!
 //! | format | tensors are named | read | written |
 //! | --- | --- | --- | --- |
@@ -26,12 +26,14 @@ mod published_names;
 mod pytorch;
 mod safetensors_file;
 mod shard_index;
+mod stored_dtype;
 mod weights_file;
 mod wrapper_prefix;
 
 pub use error::{Mismatch, WeightsError};
-pub use export::{WeightsFormat, save};
+pub use export::{WeightsExport, WeightsFormat, save};
 pub use gguf::{GgufFile, GgufValue};
 pub use published_models::published_model;
 pub use shard_index::ShardIndex;
+pub use stored_dtype::StoredDtype;
 pub use weights_file::{WeightsChoice, WeightsFile, WeightsSource};

@@ -53,6 +53,7 @@ pub struct WeightsFile {
     is_published: bool,
     tensors: Vec<FileTensor>,
     config: Option<LanguageModelConfig>,
+    notes: BTreeMap<String, String>,
 }
 
 impl WeightsFile {
@@ -76,6 +77,7 @@ impl WeightsFile {
         }
         let read = |reason: String| WeightsError::read(path, reason);
         let start = start_of(path).map_err(read)?;
+        let mut notes = BTreeMap::new();
         let (tensors, source, config) = match start.as_slice() {
             [b'P', b'K', 3, 4, ..] => {
                 let (tensors, source) = pytorch::open(path, choice).map_err(read)?;
@@ -84,7 +86,8 @@ impl WeightsFile {
             // Burnpack's magic number 0x4255524E, little-endian.
             [b'N', b'R', b'U', b'B', ..] => {
                 let reader = Reader::from_file_exact(path).map_err(|e| read(e.to_string()))?;
-                let config = reader.metadata().get(CONFIG_KEY).cloned();
+                notes.clone_from(reader.metadata());
+                let config = notes.remove(CONFIG_KEY);
                 let tensors = reader.into_tensors().map_err(|e| read(e.to_string()))?;
                 let tensors = tensors.into_iter().map(FileTensor::new).collect();
                 (tensors, WeightsSource::Only, config)
@@ -106,14 +109,19 @@ impl WeightsFile {
             }
             _ => {
                 let (tensors, mut metadata) = safetensors_file::open(path).map_err(read)?;
-                (tensors, WeightsSource::Only, metadata.remove(CONFIG_KEY))
+                let config = metadata.remove(CONFIG_KEY);
+                notes.extend(metadata);
+                (tensors, WeightsSource::Only, config)
             }
         };
         let config = config
             .map(|text| serde_json::from_str(&text))
             .transpose()
             .map_err(|error| read(format!("the sizes in it are damaged: {error}")))?;
-        Self::new(path, tensors, source, config)
+        Ok(Self {
+            notes,
+            ..Self::new(path, tensors, source, config)?
+        })
     }
 
     fn new(
@@ -134,6 +142,7 @@ impl WeightsFile {
             is_published,
             tensors,
             config,
+            notes: BTreeMap::new(),
         })
     }
 
@@ -143,6 +152,11 @@ impl WeightsFile {
             true => std::slice::from_ref(&self.path),
             false => &self.shards,
         }
+    }
+
+    /// The file that was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Which weights of the file these are.
@@ -158,6 +172,12 @@ impl WeightsFile {
     /// Whether the file says all sizes of its network, which files written here do.
     pub fn has_sizes(&self) -> bool {
         self.config.is_some()
+    }
+
+    /// The key-value pairs of the file, but for the sizes: what [`WeightsExport`](super::WeightsExport) was given as
+    /// notes, and in files of others whatever they say.
+    pub fn notes(&self) -> &BTreeMap<String, String> {
+        &self.notes
     }
 
     /// The network that the weights are for.

@@ -1,4 +1,5 @@
 mod data;
+mod inherited;
 mod model;
 mod optimizer;
 mod parse;

@@ -29,7 +29,7 @@ use crate::interrupt;
 const AFTER_HELP: &str = "\
 Examples:
   pgm eval-genppl --judge hub:openai-community/gpt2-large --run runs/owt --n 1024 --steps 128 --mauve --markdown report.md
-  pgm eval-genppl --judge smollm2.gguf --sweep steps=8,16,32,64,128 --plots sweep
+  pgm eval-genppl --judge smollm2.gguf --sweep steps=8,16,32,64,128 --plots sweep     (of the pretrained model)
   pgm eval-genppl --judge smollm2.gguf --sweep temperature=0.7,0.8,0.9,1,top-p=0.9,1 --plots frontier
   pgm eval-genppl --judge smollm2.gguf --run runs/student --every-checkpoint --sweep steps=4,8,16,32,64 --plots rounds
   pgm eval-genppl --judge models/gpt2 --samples texts.jsonl
@@ -71,7 +71,7 @@ pub struct EvalGenpplArgs {
     #[arg(long, value_name = "NAME=X,X,...[,NAME=X,...]")]
     sweep: Option<Sweep>,
     /// Evaluate every checkpoint of the run; after a distillation, the teacher and the student of each round
-    #[arg(long, conflicts_with_all = ["samples", "checkpoint", "weights"])]
+    #[arg(long, requires = "run", conflicts_with_all = ["samples", "checkpoint", "weights"])]
     every_checkpoint: bool,
     /// Compare with the held-out text of the run, too: MAUVE, from the judge's hidden states, and a row of the table
     #[arg(long)]
@@ -150,11 +150,12 @@ impl EvalGenpplArgs {
 
     fn evaluate(&mut self) -> Result<ExitCode> {
         if self.mauve && self.references.is_none() {
-            let without = [
-                ("--samples", &self.samples),
-                ("--weights", &self.model.weights),
-            ];
-            if let Some((name, _)) = without.iter().find(|(_, path)| path.is_some()) {
+            let name = match (&self.samples, &self.model.weights) {
+                (Some(_), _) => Some("--samples"),
+                (None, Some(_)) => Some("--weights"),
+                (None, None) => (!self.model.is_run()).then_some("the pretrained model"),
+            };
+            if let Some(name) = name {
                 bail!(
                     "{name} comes without held-out text to compare with; name some with --references"
                 );
@@ -389,7 +390,7 @@ impl EvalGenpplArgs {
                 let rows = self.model.folder().validation_set(&run.config)?;
                 let mut source = HeldOutSamples::new(&rows, &run.tokenizer, self.seed)?;
                 let settings = json!({
-                    "held_out_text_of": self.model.run.display().to_string(),
+                    "held_out_text_of": self.model.source(),
                     "data": run.config.data,
                 });
                 let n = enough(source.len());
