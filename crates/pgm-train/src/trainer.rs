@@ -14,8 +14,8 @@ use crate::step_losses::StepLosses;
 use crate::training_state::TrainingState;
 use crate::{
     Checkpoint, ExperimentConfig, MetricRecord, MetricsLog, ObjectiveTraining, Provenance,
-    RunFolder, RunLock, StartingWeights, TrainError, TrainingEvent, TrainingMethod, TrainingObserver,
-    ValidationScore, loss_curve,
+    RunFolder, RunLock, StartingWeights, TrainError, TrainingEvent, TrainingMethod,
+    TrainingObserver, ValidationScore, loss_curve,
 };
 
 /// How a run ended.
