@@ -1,7 +1,5 @@
 //! The pretrained model of the repository: its folder `pretrained/`, with a checksum of each file.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -17,9 +15,6 @@ const WEIGHTS: &str = "model.safetensors";
 pub const TOKENIZER: &str = "tokenizer.json";
 /// As `sha256sum` writes and checks it.
 const CHECKSUMS: &str = "SHA256SUMS";
-
-/// Begins a file that stands for one which Git LFS has.
-const LFS_POINTER: &[u8] = b"version https://git-lfs";
 
 const WAY_OUT: &str = "in a checkout `git checkout -- pretrained` brings it back; configs/pretrained.toml says how it \
                        is made anew";
@@ -92,7 +87,7 @@ fn check(folder: &Path) -> Result<()> {
         if found != wanted {
             bail!(
                 "{}; {WAY_OUT}",
-                damage(&path, name, n_bytes, &found, wanted)?
+                damage(&path, name, n_bytes, &found, wanted)
             );
         }
     }
@@ -109,22 +104,17 @@ fn checksum_of<'a>(checksums: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// What is wrong with a file whose checksum is another.
-fn damage(path: &Path, name: &str, n_bytes: u64, found: &str, wanted: &str) -> Result<String> {
-    let mut start = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(LFS_POINTER.len() as u64).read_to_end(&mut start))
-        .with_context(|| format!("cannot read `{}`", path.display()))?;
-    if start == LFS_POINTER {
-        return Ok(format!(
-            "`{name}` is a pointer of Git LFS and not the file itself: `git lfs pull` fetches it"
-        ));
-    }
-    if name == WEIGHTS
-        && let Err(error) = WeightsFile::open(path, WeightsChoice::Average)
-    {
-        return Ok(error.to_string());
-    }
-    Ok(format!(
+fn damage(path: &Path, name: &str, n_bytes: u64, found: &str, wanted: &str) -> String {
+    let is_readable = if name == WEIGHTS {
+        WeightsFile::open(path, WeightsChoice::Average)
+            .map(drop)
+            .map_err(|error| error.to_string())
+    } else {
+        pgm_data::read_json_text(path)
+            .map(drop)
+            .map_err(|error| error.to_string())
+    };
+    is_readable.err().unwrap_or_else(|| format!(
         "`{name}` ({n_bytes} bytes) is damaged or of another model: its SHA-256 is {found}, `{CHECKSUMS}` says {wanted}"
     ))
 }
@@ -211,14 +201,15 @@ mod tests {
         let unnamed = |folder: &Path| fs::write(folder.join(CHECKSUMS), "").unwrap();
         let without =
             |name: &'static str| move |folder: &Path| fs::remove_file(folder.join(name)).unwrap();
-        let cases: [(&dyn Fn(&Path), &str); 9] = [
+        type Damage<'a> = &'a dyn Fn(&Path);
+        let cases: [(Damage<'_>, &str); 9] = [
             (&without(WEIGHTS), "`model.safetensors` is missing"),
             (&without(TOKENIZER), "`tokenizer.json` is missing"),
             (&without(CHECKSUMS), "`SHA256SUMS` is missing"),
             (&unnamed, "`SHA256SUMS` does not name `tokenizer.json`"),
             (&cut, "was it copied to its end?"),
             (&empty, "cannot read weights from"),
-            (&pointer, "`git lfs pull` fetches it"),
+            (&pointer, "`git lfs pull`"),
             (&flipped, "its SHA-256 is"),
             (&lines, "`tokenizer.json` (3 bytes) is damaged"),
         ];

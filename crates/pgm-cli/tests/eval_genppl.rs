@@ -73,8 +73,8 @@ fn report(folder: &Path, args: &[&str]) -> serde_json::Value {
 
 /// The files of results in a folder.
 fn results(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).unwrap();
-    let paths = entries.map(|entry| entry.unwrap().path());
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
     paths
         .filter(|path| path.extension().is_some_and(|ending| ending == "jsonl"))
         .collect()

@@ -42,6 +42,7 @@ fn config(root: &Path, tokenizer: &Value, documents: [&str; 3]) -> PrepareConfig
         text_field: Corpus::TEXT_FIELD.to_owned(),
         special_tokens: Default::default(),
         allow_lossy_tokenizer: false,
+        bad_lines: Default::default(),
         output: root.join("prepared"),
     }
 }

@@ -46,7 +46,7 @@ fn rewrite(
     more: &[(&str, Dtype, usize)],
 ) -> tempfile::NamedTempFile {
     let file = SafeTensors::deserialize(original).expect("safetensors");
-    let zeros = vec![0; 64];
+    let zeros = [0; 64];
     let mut tensors: BTreeMap<String, TensorView<'_>> = BTreeMap::new();
     for (name, view) in file.iter() {
         tensors.insert(name_of(name), view);

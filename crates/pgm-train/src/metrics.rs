@@ -286,6 +286,7 @@ mod tests {
             .map(|step| MetricRecord::Train {
                 step,
                 loss: 1.0 / step as f64,
+                mean_weight: Some(1.0),
                 learning_rate: 0.1,
                 grad_norm: 1.5,
                 tokens_per_second: 10.0,

@@ -198,7 +198,7 @@ impl RunFolder {
     }
 
     /// The folders and the files that a run writes.
-    pub(crate) fn written(&self) -> ([PathBuf; 3], [PathBuf; 8]) {
+    pub(crate) fn written(&self) -> ([PathBuf; 3], [PathBuf; 9]) {
         let folders = [
             self.checkpoints(),
             self.samples_of_validations(),

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use burn::tensor::Device;
 use burn_train::Interrupter;
-use pgm_eval::Perplexity;
+use pgm_eval::{EvaluationTimes, Perplexity};
 use pgm_model::weights::{StoredDtype, WeightsExport, WeightsFile, WeightsFormat};
 use pgm_train::{
     CheckpointChoice, ExperimentConfig, LoadedRun, MetricRecord, MetricsLog, Outcome, RunFolder,
@@ -128,6 +128,7 @@ fn a_run_begins_with_the_loss_of_its_source() {
     let expected = Perplexity {
         n_sequences: None,
         n_draws: config.evaluation.n_draws,
+        times: EvaluationTimes::Published,
         batch_size: config.evaluation.batch_size,
         seed: config.seed,
         mask_token: source.mask_token,
@@ -312,7 +313,7 @@ fn a_run_without_a_step_still_wants_its_weights() {
     );
     let begun = Some(start(source(), |_| {}));
     train(config, &folder, Interrupter::new(), begun).unwrap();
-    folder.clear().unwrap();
+    folder.lock().unwrap().clear().unwrap();
     assert_eq!(folder.weights_origin().unwrap(), None);
 }
 

@@ -249,10 +249,12 @@ mod tests {
             network: config.init(&Device::flex()),
             config,
             source: String::new(),
+            note: None,
         };
         let mut args = ConvertArgs {
             input: PathBuf::new(),
             to: Format::Burnpack,
+            dtype: Dtype::F32,
             output: folder.path().join("a.bpk"),
             weights: Weights::Ema,
             checkpoint: CheckpointChoice::Last,
@@ -262,12 +264,14 @@ mod tests {
         check_output(&args.output, args.force).unwrap();
         fs::write(&args.output, "of the other").unwrap();
         for format in [WeightsFormat::Burnpack, WeightsFormat::Safetensors] {
-            let error = args.write(&loaded, format).unwrap_err().to_string();
+            let export = WeightsExport::new(format);
+            let error = args.write(&loaded, &export).unwrap_err().to_string();
             assert!(error.contains("by another process meanwhile"), "{error}");
             assert_eq!(fs::read(&args.output).unwrap(), b"of the other");
         }
         args.force = true;
-        args.write(&loaded, WeightsFormat::Burnpack).unwrap();
+        args.write(&loaded, &WeightsExport::new(WeightsFormat::Burnpack))
+            .unwrap();
         assert!(fs::metadata(&args.output).unwrap().len() > 100);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }

@@ -3,7 +3,7 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use burn::tensor::Device;
 use clap::Args;
-use pgm_data::{Corpus, TextCoverage};
+use pgm_data::{Corpus, SpecialTokenChoice, TextCoverage};
 use pgm_train::{
     CheckpointChoice, ExperimentConfig, LoadedRun, RunFolder, StartingWeights, WeightsOrigin,
 };
@@ -27,6 +27,9 @@ pub struct FromArgs {
     /// Tokenizer of a file in --from [default: `tokenizer.json` beside it, or GPT-2's if the vocabulary is its]
     #[arg(long, value_name = "FILE", requires = "from")]
     tokenizer: Option<PathBuf>,
+    /// Special tokens of that tokenizer which its files do not tell, as for `pgm sample --special-tokens`
+    #[arg(long, value_name = "bos=TOKEN,eos=TOKEN", requires = "from")]
+    special_tokens: Option<SpecialTokenChoice>,
     /// Attention heads of a file in --from, if not 64 features each (files of this program say it)
     #[arg(long, value_name = "N", requires = "from")]
     n_heads: Option<usize>,
@@ -63,21 +66,23 @@ impl FromArgs {
                 from.display()
             );
         }
-        if is_run && (self.tokenizer.is_some() || self.n_heads.is_some()) {
+        if is_run
+            && (self.tokenizer.is_some() || self.special_tokens.is_some() || self.n_heads.is_some())
+        {
             bail!(
-                "`{}` is a run, which says its tokenizer and its heads; leave --tokenizer and --n-heads out",
+                "`{}` is a run, which says its tokenizer and its heads; leave --tokenizer, --special-tokens and --n-heads out",
                 from.display()
             );
         }
         let checkpoint = self.checkpoint.unwrap_or(CheckpointChoice::Last);
         let mut args = match is_run {
             true => RunArgs::of_run(plain(from), checkpoint, self.raw_weights),
-            false => RunArgs::of_weights(
-                plain(from),
-                self.raw_weights,
-                self.tokenizer.clone(),
-                self.n_heads,
-            ),
+            false => RunArgs {
+                tokenizer: self.tokenizer.clone(),
+                special_tokens: self.special_tokens.clone(),
+                n_heads: self.n_heads,
+                ..RunArgs::of_weights(plain(from), self.raw_weights)
+            },
         };
         args.locate()?;
         let model = args

@@ -30,20 +30,20 @@ pub struct RunArgs {
     pub weights: Option<PathBuf>,
     /// Tokenizer of --weights [default: `tokenizer.json` beside them, or GPT-2's if the vocabulary is its]
     #[arg(long, value_name = "FILE", requires = "weights")]
-    tokenizer: Option<PathBuf>,
+    pub tokenizer: Option<PathBuf>,
     /// Special tokens of that tokenizer which its files do not tell, or tell wrongly: bos, eos, mask or pad, as its
     /// vocabulary spells them, or their ids (a run has its own, from `data.special_tokens`)
     #[arg(long, value_name = "bos=TOKEN,eos=TOKEN", requires = "weights")]
-    special_tokens: Option<SpecialTokenChoice>,
+    pub special_tokens: Option<SpecialTokenChoice>,
     /// Attention heads of --weights, if not 64 features each (files of this program say it)
     #[arg(long, value_name = "N", requires = "weights")]
-    n_heads: Option<usize>,
+    pub n_heads: Option<usize>,
     /// Tokens of the sequences that --weights were trained on [default: what the file says, 1024 if it does not]
     #[arg(long, value_name = "TOKENS", requires = "weights")]
-    seq_len: Option<usize>,
+    pub seq_len: Option<usize>,
     /// Where --weights are from that have a name of their own, once they are here.
     #[arg(skip)]
-    origin: Option<Origin>,
+    pub origin: Option<Origin>,
 }
 
 const TOKENIZER: &str = "tokenizer.json";
@@ -60,6 +60,7 @@ impl RunArgs {
             raw_weights,
             weights: None,
             tokenizer: None,
+            special_tokens: None,
             n_heads: None,
             seq_len: None,
             origin: None,
@@ -67,21 +68,11 @@ impl RunArgs {
     }
 
     /// Weights without a run.
-    pub fn of_weights(
-        weights: PathBuf,
-        raw_weights: bool,
-        tokenizer: Option<PathBuf>,
-        n_heads: Option<usize>,
-    ) -> Self {
+    pub fn of_weights(weights: PathBuf, raw_weights: bool) -> Self {
         Self {
             run: None,
-            checkpoint: CheckpointChoice::Last,
-            raw_weights,
             weights: Some(weights),
-            tokenizer,
-            n_heads,
-            seq_len: None,
-            origin: None,
+            ..Self::of_run(PathBuf::new(), CheckpointChoice::Last, raw_weights)
         }
     }
 
