@@ -255,7 +255,7 @@ fn a_model_is_judged_at_each_number_of_steps_and_on_other_text() {
         "{table}"
     );
     // Features of another text are other results.
-    let n_files = || std::fs::read_dir(path("tiny/generative")).unwrap().count();
+    let n_files = || results(&path("tiny/generative")).len();
     let before = n_files();
     let spelled = ["--mauve-text", "with-special-tokens"];
     let spelled = succeeds(&[&report[..7], &["--mauve"], &spelled[..]].concat());

@@ -2,6 +2,8 @@
 
 mod tiny_run;
 
+use std::sync::{Mutex, PoisonError};
+
 use burn::tensor::Device;
 use burn_train::Interrupter;
 use pgm_train::{MetricRecord, MetricsLog, RunFolder};
@@ -12,6 +14,9 @@ fn curve(overrides: &[&str]) -> Vec<[f64; 2]> {
     let temporary = tempfile::tempdir().expect("a run");
     let folder = RunFolder::new(temporary.path().join("run"));
     let config = config(temporary.path(), overrides);
+    // Initial weights come from the CPU's random generator, which is the process's: one run at a time.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let device = Device::flex();
     run(config, &folder, &device, Interrupter::new(), &mut Silent).expect("a run");
     MetricsLog::read(&folder.metrics())

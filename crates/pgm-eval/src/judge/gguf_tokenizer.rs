@@ -138,6 +138,7 @@ mod tests {
         let tokens = ["a", "b", "<go>", "<stop>", "<|endoftext|>"];
         let read = |more: Vec<(&str, Entry)>, words, choice: &str| {
             let mut entries = vec![
+                ("general.architecture", Entry::Text("llama")),
                 ("tokenizer.ggml.model", Entry::Text("gpt2")),
                 ("tokenizer.ggml.pre", Entry::Text(words)),
                 ("tokenizer.ggml.tokens", Entry::Texts(&tokens)),

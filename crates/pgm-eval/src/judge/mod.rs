@@ -374,7 +374,7 @@ mod tests {
             }
             let text = causes.join(": ");
             assert!(text.contains(&path.display().to_string()), "{text}");
-            assert_eq!(text.matches("it is a Git LFS pointer").count(), 1, "{text}");
+            assert_eq!(text.matches("is a Git LFS pointer").count(), 1, "{text}");
         }
     }
 
