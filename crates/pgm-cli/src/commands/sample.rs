@@ -39,7 +39,7 @@ pub struct SampleArgs {
     #[command(flatten)]
     model: RunArgs,
     /// Sequences to draw; with templates, of each one
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 2)]
     n: usize,
     /// Tokens of a sequence, BOS and prompt included [default: the run's]
     #[arg(long, value_name = "TOKENS")]
