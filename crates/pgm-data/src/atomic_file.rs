@@ -1,64 +1,52 @@
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+
+use tempfile::NamedTempFile;
 
 use crate::DataError;
 
+const SUFFIX: &str = ".tmp";
+
 /// A file that appears under its name only once it is complete.
 ///
-/// It is written under a temporary name in the same folder; [`commit`](Self::commit) renames it. Dropped
-/// before that, it is removed.
+/// It is written under a temporary name in the same folder; [`commit`](Self::commit) renames it. If it is dropped
+/// before that, the temporary file is removed.
 #[derive(Debug)]
 pub(crate) struct AtomicFile {
-    writer: BufWriter<File>,
-    temporary: PathBuf,
+    writer: BufWriter<NamedTempFile>,
     path: PathBuf,
-    is_committed: bool,
 }
 
 impl AtomicFile {
     /// Opens a temporary file beside `path`; the folder must exist.
     pub(crate) fn create(path: &Path) -> Result<Self, DataError> {
-        static COUNTER: AtomicU64 = AtomicU64::new(0);
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // A process of another host or container may have the same id, and a killed one may have left a file.
-        let (temporary, file) = loop {
-            let temporary = path.with_file_name(format!(
-                ".{name}.{}-{}.tmp",
-                std::process::id(),
-                COUNTER.fetch_add(1, Ordering::Relaxed)
-            ));
-            let created = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .open(&temporary);
-            match created {
-                Ok(file) => break (temporary, file),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(DataError::io("create", &temporary)(error)),
-            }
-        };
+        let prefix = temporary_prefix(path);
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(&prefix).suffix(SUFFIX);
+        // Readable by others as far as the umask allows, like any file; a temporary file is private by default.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let file = builder
+            .tempfile_in(folder_of(path))
+            .map_err(DataError::io("create a temporary file for", path))?;
         Ok(Self {
             writer: BufWriter::with_capacity(1 << 18, file),
-            temporary,
             path: path.to_path_buf(),
-            is_committed: false,
         })
     }
 
     /// Temporary files for `path` that killed processes have left behind. Also those of writers that are at work:
     /// whoever removes them makes sure that there are none.
     pub(crate) fn leftovers(path: &Path) -> Result<Vec<PathBuf>, DataError> {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let begin = format!(".{name}.");
+        let folder = folder_of(path);
+        let prefix = temporary_prefix(path);
         let mut found = Vec::new();
         for entry in fs::read_dir(folder).map_err(DataError::io("read", folder))? {
             let entry = entry.map_err(DataError::io("read", folder))?;
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            if name.starts_with(&begin) && name.ends_with(".tmp") {
+            if name.starts_with(&prefix) && name.ends_with(SUFFIX) {
                 found.push(entry.path());
             }
         }
@@ -71,13 +59,16 @@ impl AtomicFile {
     }
 
     /// Writes everything to the disk and gives the file its name, replacing an older one.
-    pub(crate) fn commit(mut self) -> Result<(), DataError> {
-        self.writer
-            .flush()
-            .and_then(|()| self.writer.get_ref().sync_all())
-            .and_then(|()| fs::rename(&self.temporary, &self.path))
-            .map_err(DataError::io("write", &self.path))?;
-        self.is_committed = true;
+    pub(crate) fn commit(self) -> Result<(), DataError> {
+        let Self { writer, path } = self;
+        let rename = || {
+            let file = writer
+                .into_inner()
+                .map_err(io::IntoInnerError::into_error)?;
+            file.as_file().sync_all()?;
+            file.persist(&path).map_err(|error| error.error)
+        };
+        rename().map_err(DataError::io("write", &path))?;
         Ok(())
     }
 
@@ -115,13 +106,16 @@ impl Seek for AtomicFile {
     }
 }
 
-impl Drop for AtomicFile {
-    fn drop(&mut self) {
-        if !self.is_committed
-            && let Err(error) = fs::remove_file(&self.temporary)
-        {
-            tracing::warn!(path = %self.temporary.display(), %error, "cannot remove a temporary file");
-        }
+/// What the names of temporary files for `path` begin with.
+fn temporary_prefix(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    format!(".{name}.")
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
     }
 }
 
@@ -146,6 +140,15 @@ mod tests {
         fs::remove_file(folder.path().join(".b.bin.7-0.tmp")).unwrap();
 
         AtomicFile::write(&path, b"whole").unwrap();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let plain = folder.path().join("plain");
+            fs::write(&plain, b"").unwrap();
+            let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+            assert_eq!(mode(&path), mode(&plain));
+            fs::remove_file(plain).unwrap();
+        }
         assert_eq!(fs::read(&path).unwrap(), b"whole");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }

@@ -38,7 +38,9 @@ impl TextReader {
             source: match format.compression {
                 None => Box::new(file),
                 Some(Compression::Gzip) => buffered(GzipReader::new(file)),
-                Some(Compression::Zstd) => buffered(ZstdReader::new(file)),
+                Some(Compression::Zstd) => {
+                    buffered(ZstdReader::new(file).map_err(DataError::io("read", path))?)
+                }
             },
             path: path.to_path_buf(),
             is_compressed: format.compression.is_some(),

@@ -1,127 +1,61 @@
 use std::io::{self, BufRead, Read};
 
-use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
-use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+use zstd::stream::read::Decoder;
 
-/// Bytes that are decompressed at a time, on top of the frame's window.
-const STEP_BYTES: usize = 1 << 16;
+/// Binary logarithm of the largest window that is read, in bytes: that of `zstd --long=31`, which is the longest.
+const MAX_WINDOW_LOG: u32 = 31;
 
-/// The largest window that is read, in bytes: that of `zstd --long=31`, which is the longest.
-const MAX_WINDOW_BYTES: u64 = 1 << 31;
-
-/// The decompressed bytes of a `.zst` file: all of its frames, checksums compared.
+/// The decompressed bytes of a `.zst` file: all of its frames, with their checksums verified.
 ///
 /// Memory holds the window of a frame: 8 MiB as `zstd` is mostly called, up to 2 GiB with `--long=31`.
 pub(crate) struct ZstdReader<R> {
-    source: R,
-    decoder: FrameDecoder,
-    state: State,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    AtStart,
-    InFrame,
-    BetweenFrames,
+    decoder: Decoder<'static, R>,
 }
 
 impl<R: BufRead> ZstdReader<R> {
-    pub(crate) fn new(source: R) -> Self {
-        let mut decoder = FrameDecoder::new();
-        decoder.set_max_window_size(MAX_WINDOW_BYTES);
-        Self {
-            source,
-            decoder,
-            state: State::AtStart,
-        }
+    pub(crate) fn new(source: R) -> io::Result<Self> {
+        let mut decoder = Decoder::with_buffer(source)?;
+        decoder.window_log_max(MAX_WINDOW_LOG)?;
+        Ok(Self { decoder })
     }
-
-    fn begin_frame(&mut self) -> io::Result<()> {
-        match self.decoder.reset(&mut self.source) {
-            Ok(()) => self.state = State::InFrame,
-            Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
-                length,
-                ..
-            })) => {
-                let length = u64::from(length);
-                let skipped = io::copy(&mut self.source.by_ref().take(length), &mut io::sink())?;
-                if skipped < length {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
-                self.state = State::BetweenFrames;
-            }
-            Err(FrameDecoderError::WindowSizeTooBig { requested, max }) => {
-                return Err(unsupported(format!(
-                    "it wants a window of {requested} bytes, at most {max} are read; decompress it first"
-                )));
-            }
-            Err(FrameDecoderError::DictNotProvided { dict_id }) => {
-                return Err(unsupported(format!(
-                    "it was compressed with dictionary {dict_id}; decompress it first, with `zstd -d -D DICTIONARY`"
-                )));
-            }
-            Err(error) => return Err(io::Error::other(error)),
-        }
-        Ok(())
-    }
-
-    fn end_frame(&mut self) -> io::Result<()> {
-        // The file's checksum is absent where `zstd` was run with `--no-check`.
-        if let Some(wanted) = self.decoder.get_checksum_from_data()
-            && let Some(got) = self.decoder.get_calculated_checksum()
-            && got != wanted
-        {
-            let problem = format!("its checksum is {got:08x}, wanted {wanted:08x}");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
-        }
-        self.state = State::BetweenFrames;
-        Ok(())
-    }
-}
-
-/// The error for a file that is whole.
-fn unsupported(reason: String) -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, reason)
 }
 
 impl<R: BufRead> Read for ZstdReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            if self.state == State::InFrame {
-                if self.decoder.can_collect() > 0 || buffer.is_empty() {
-                    return self.decoder.read(buffer);
-                }
-                if self.decoder.is_finished() {
-                    self.end_frame()?;
-                } else {
-                    self.decoder
-                        .decode_blocks(
-                            &mut self.source,
-                            BlockDecodingStrategy::UptoBytes(STEP_BYTES),
-                        )
-                        .map_err(io::Error::other)?;
-                }
-            } else if self.state == State::BetweenFrames && self.source.fill_buf()?.is_empty() {
-                return Ok(0);
-            } else {
-                self.begin_frame()?;
-            }
+        self.decoder.read(buffer).map_err(with_way_out)
+    }
+}
+
+/// Tells files that are whole but cannot be read here from damaged ones; libzstd says which by the text alone.
+fn with_way_out(error: io::Error) -> io::Error {
+    let unsupported = |reason| io::Error::new(io::ErrorKind::Unsupported, reason);
+    match error.to_string().as_str() {
+        "Frame requires too much memory for decoding" => {
+            unsupported("its window is larger than the 2 GiB that are read; decompress it first")
         }
+        "Dictionary mismatch" => unsupported(
+            "it was compressed with a dictionary; decompress it first, with `zstd -d -D DICTIONARY`",
+        ),
+        _ => error,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+    use std::io::Write;
 
+    /// One frame with its checksum, as the command `zstd` writes it.
     fn compress(text: &[u8]) -> Vec<u8> {
-        compress_to_vec(text, CompressionLevel::Fastest)
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.include_checksum(true).unwrap();
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
     }
 
     fn decompress(bytes: &[u8]) -> io::Result<Vec<u8>> {
         let mut text = Vec::new();
-        ZstdReader::new(bytes).read_to_end(&mut text)?;
+        ZstdReader::new(bytes)?.read_to_end(&mut text)?;
         Ok(text)
     }
 
@@ -165,7 +99,7 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::Unsupported);
         assert_eq!(
             error.to_string(),
-            "it wants a window of 4294967296 bytes, at most 2147483648 are read; decompress it first"
+            "its window is larger than the 2 GiB that are read; decompress it first"
         );
     }
 

@@ -3,7 +3,6 @@
 mod divergence_curve;
 mod k_means;
 mod principal_components;
-mod symmetric_eigen;
 
 use serde::{Deserialize, Serialize};
 
@@ -101,7 +100,7 @@ impl MauveConfig {
             ));
         }
         let rows: Vec<Vec<f64>> = rows.into_iter().map(|row| unit(row)).collect();
-        let points = principal_components(rows, KEPT_VARIANCE);
+        let points = principal_components(&rows, KEPT_VARIANCE);
         let areas = (0..self.n_seeds).map(|index| {
             let labels = KMeans::new(n_clusters, self.seed, index).labels(&points);
             let counts = |labels: &[usize]| {

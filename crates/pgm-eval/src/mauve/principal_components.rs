@@ -1,52 +1,43 @@
-use super::symmetric_eigen::SymmetricEigen;
+use nalgebra::DMatrix;
 
 /// Points in the coordinates of the fewest principal components that keep a share of their variance.
-pub(super) fn principal_components(mut rows: Vec<Vec<f64>>, kept: f64) -> Vec<Vec<f64>> {
+pub(super) fn principal_components(rows: &[Vec<f64>], kept: f64) -> Vec<Vec<f64>> {
     let (n_rows, width) = (rows.len(), rows[0].len());
-    for column in 0..width {
-        let mean = rows.iter().map(|row| row[column]).sum::<f64>() / n_rows as f64;
-        rows.iter_mut().for_each(|row| row[column] -= mean);
+    let mut points = DMatrix::from_fn(n_rows, width, |row, column| rows[row][column]);
+    for mut column in points.column_iter_mut() {
+        let mean = column.mean();
+        column.add_scalar_mut(-mean);
     }
-    // Rows times rows has the eigenvalues that columns times columns has; the smaller one is taken.
+    // Both products have the same eigenvalues other than zero; the smaller one is decomposed.
     let is_wide = width > n_rows;
-    let vectors = if is_wide {
-        rows.clone()
+    let products = if is_wide {
+        &points * points.transpose()
     } else {
-        transposed(&rows)
+        points.tr_mul(&points)
     };
-    let products = vectors
-        .iter()
-        .map(|a| vectors.iter().map(|b| dot(a, b)).collect());
-    let eigen = SymmetricEigen::of(products.collect());
-    let total: f64 = eigen.values.iter().map(|value| value.max(0.0)).sum();
+    let eigen = products.symmetric_eigen();
+    let variance = |component: usize| eigen.eigenvalues[component].max(0.0);
+    let mut order: Vec<usize> = (0..eigen.eigenvalues.len()).collect();
+    order.sort_by(|&a, &b| variance(b).total_cmp(&variance(a)));
+    let total: f64 = order.iter().map(|&component| variance(component)).sum();
     let mut sum = 0.0;
-    let needed = eigen.values.iter().position(|value| {
-        sum += value.max(0.0);
+    let last = order.iter().position(|&component| {
+        sum += variance(component);
         sum >= kept * total
     });
-    let n_components = needed.map_or(eigen.values.len(), |last| last + 1);
-    let components = &eigen.vectors[..n_components];
-    let coordinates = |number: usize, row: &Vec<f64>| -> Vec<f64> {
-        let components = components.iter().zip(&eigen.values);
-        match is_wide {
-            true => components
-                .map(|(vector, value)| vector[number] * value.max(0.0).sqrt())
-                .collect(),
-            false => components.map(|(vector, _)| dot(vector, row)).collect(),
+    order.truncate(last.map_or(order.len(), |last| last + 1));
+    let mut coordinates = eigen.eigenvectors.select_columns(&order);
+    if is_wide {
+        for (mut column, &component) in coordinates.column_iter_mut().zip(&order) {
+            column *= variance(component).sqrt();
         }
-    };
-    let rows = rows.iter().enumerate();
-    rows.map(|(number, row)| coordinates(number, row)).collect()
-}
-
-fn transposed(rows: &[Vec<f64>]) -> Vec<Vec<f64>> {
-    (0..rows[0].len())
-        .map(|column| rows.iter().map(|row| row[column]).collect())
+    } else {
+        coordinates = points * coordinates;
+    }
+    coordinates
+        .row_iter()
+        .map(|row| row.iter().copied().collect())
         .collect()
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 #[cfg(test)]
@@ -71,7 +62,7 @@ mod tests {
         let golden: Golden = serde_json::from_str(golden).unwrap();
         assert_eq!(golden.principal_components.len(), 2);
         for case in golden.principal_components {
-            let points = principal_components(case.rows, 0.9);
+            let points = principal_components(&case.rows, 0.9);
             assert_eq!(points[0].len(), case.n_components);
             // From the first point to each; signs of the components are free.
             for (point, expected) in points.iter().zip(case.distances) {
