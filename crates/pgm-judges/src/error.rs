@@ -1,10 +1,12 @@
+use pgm_weights::ReadError;
+
 /// Why the description of a judge was refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JudgeConfigError {
     /// It is no JSON, or an entry is missing or of another type.
     #[error("it cannot be read: {0}")]
-    Json(serde_json::Error),
+    Json(#[source] serde_json::Error),
     /// It is something else than a description.
     #[error("{0}")]
     OtherFile(String),
@@ -50,6 +52,9 @@ pub enum JudgeConfigError {
         /// What is missing or odd.
         reason: String,
     },
+    /// What the rotary frequencies are divided by cannot be read from a GGUF file.
+    #[error("its rotary frequencies of type `llama3` cannot be made: {0}")]
+    Divisors(#[source] ReadError),
     /// Part of a head is treated in another way than the rest.
     #[error(
         "`{name}` is {found}, only the whole width of a head, {wanted}, is supported; take another judge"

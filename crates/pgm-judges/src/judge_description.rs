@@ -226,10 +226,7 @@ impl Header<'_> {
     /// The frequencies of Llama 3.1, as a tensor of what the plain ones are divided by.
     fn rope_divisors(&self) -> Result<Option<Vec<f64>>, JudgeConfigError> {
         let values = self.0.values_of("rope_freqs.weight");
-        let values = values.map_err(|reason| JudgeConfigError::Frequencies {
-            kind: "llama3".to_owned(),
-            reason,
-        })?;
+        let values = values.map_err(JudgeConfigError::Divisors)?;
         Ok(values.map(|values| values.into_iter().map(f64::from).collect()))
     }
 }

@@ -10,6 +10,44 @@ use pgm_model::{
 /// Features of a head in all published networks.
 pub(crate) const PUBLISHED_HEAD_DIM: usize = 64;
 
+/// Why the tensors of a file do not tell the network that they belong to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArchitectureError {
+    /// A tensor of every published network is not there.
+    #[error("`{name}` is missing")]
+    Missing {
+        /// The tensor.
+        name: String,
+    },
+    /// A tensor that shows sizes is no matrix.
+    #[error("`{name}` has shape {shape:?}, wanted two dimensions")]
+    Dimensions {
+        /// The tensor.
+        name: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// The width is not one of heads as in published networks.
+    #[error(
+        "its width {d_model} is no multiple of {PUBLISHED_HEAD_DIM}, the features of a head in published networks; \
+         give `n_heads`"
+    )]
+    Heads {
+        /// The width.
+        d_model: usize,
+    },
+    /// The names of the tensors are not published ones, and the file does not say its sizes.
+    #[error(
+        "it has neither published names nor the sizes that `pgm convert` writes, but {found}; a checkpoint of a run is \
+         opened by the run's folder"
+    )]
+    Names {
+        /// The tensors, in words.
+        found: String,
+    },
+}
+
 /// Reads the sizes; `shapes` are those of the tensors by published name.
 ///
 /// The number of heads is no shape: it is taken for `d_model / 64` unless given. Nor is the kind of
@@ -17,25 +55,23 @@ pub(crate) const PUBLISHED_HEAD_DIM: usize = 64;
 pub(crate) fn read(
     shapes: &BTreeMap<&str, Vec<usize>>,
     n_heads: Option<usize>,
-) -> Result<LanguageModelConfig, String> {
+) -> Result<LanguageModelConfig, ArchitectureError> {
     let shape = |name: &str| match shapes.get(name).map(Vec::as_slice) {
         Some([rows, columns]) => Ok((*rows, *columns)),
-        Some(other) => Err(format!(
-            "`{name}` has shape {other:?}, wanted two dimensions"
-        )),
-        None => Err(format!("`{name}` is missing")),
+        Some(other) => Err(ArchitectureError::Dimensions {
+            name: name.to_owned(),
+            shape: other.to_vec(),
+        }),
+        None => Err(ArchitectureError::Missing {
+            name: name.to_owned(),
+        }),
     };
     let (vocab_size, d_model) = shape(TOKEN_EMBEDDING)?;
     let (cond_dim, _) = shape("sigma_map.mlp.0.weight")?;
     let n_heads = match n_heads {
         Some(n_heads) => n_heads,
         None if d_model.is_multiple_of(PUBLISHED_HEAD_DIM) => d_model / PUBLISHED_HEAD_DIM,
-        None => {
-            return Err(format!(
-                "its width {d_model} is no multiple of {PUBLISHED_HEAD_DIM}, the features of a head in \
-                 published networks; give `n_heads`"
-            ));
-        }
+        None => return Err(ArchitectureError::Heads { d_model }),
     };
     let is_partition = shapes.contains_key("decoder.group_swap.base_embedding");
     let blocks = if is_partition {

@@ -1,7 +1,10 @@
-use std::fmt;
 use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
 use pgm_model::ConfigError;
+
+use crate::architecture::ArchitectureError;
+use crate::read_error::ReadError;
 
 /// Why weights could not be read, used or written.
 #[derive(Debug, thiserror::Error)]
@@ -13,7 +16,8 @@ pub enum WeightsError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        reason: String,
+        #[source]
+        reason: ReadError,
     },
     /// The file cannot be written.
     #[error("cannot write weights to `{path}`: {reason}")]
@@ -21,7 +25,8 @@ pub enum WeightsError {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        reason: String,
+        #[source]
+        reason: io::Error,
     },
     /// The tensors of the file are not the parameters of the network.
     #[error("`{path}` holds weights of another network: {mismatch}")]
@@ -37,7 +42,8 @@ pub enum WeightsError {
         /// The file.
         path: PathBuf,
         /// What is missing or odd.
-        reason: String,
+        #[source]
+        reason: ArchitectureError,
     },
     /// A file has the name of a published one, and other sizes.
     #[error(
@@ -65,24 +71,24 @@ pub enum WeightsError {
 }
 
 impl WeightsError {
-    pub(crate) fn read(path: &Path, reason: impl fmt::Display) -> Self {
+    pub(crate) fn read(path: &Path, reason: impl Into<ReadError>) -> Self {
         Self::Read {
             path: path.to_path_buf(),
-            reason: reason.to_string(),
+            reason: reason.into(),
         }
     }
 
-    pub(crate) fn write(path: &Path, reason: impl fmt::Display) -> Self {
+    pub(crate) fn write(path: &Path, reason: io::Error) -> Self {
         Self::Write {
             path: path.to_path_buf(),
-            reason: reason.to_string(),
+            reason,
         }
     }
 
-    pub(crate) fn architecture(path: &Path, reason: impl fmt::Display) -> Self {
+    pub(crate) fn architecture(path: &Path, reason: ArchitectureError) -> Self {
         Self::Architecture {
             path: path.to_path_buf(),
-            reason: reason.to_string(),
+            reason,
         }
     }
 }

@@ -94,7 +94,7 @@ impl WeightsExport {
                         writer.with_metadata(key, value)
                     })
                     .write_to_file(path)
-                    .map_err(|error| WeightsError::write(path, error))
+                    .map_err(|error| WeightsError::write(path, io::Error::other(error)))
             }
             WeightsFormat::Safetensors | WeightsFormat::Published => {
                 write_safetensors(tensors, pairs, path)

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use crate::read_error::ReadError;
+
 /// Bytes that are looked at.
 const START: u64 = 1024;
 /// Bytes of the shortest number that any format begins with.
@@ -47,23 +49,21 @@ const OTHER_FORMATS: [(&[u8], &str); 9] = [
 ///
 /// # Errors
 /// When it cannot be read, or the bytes show that it holds none; says what it is then.
-pub(crate) fn start_of(path: &Path) -> Result<Vec<u8>, String> {
+pub(crate) fn start_of(path: &Path) -> Result<Vec<u8>, ReadError> {
     let mut start = Vec::new();
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    file.take(START)
-        .read_to_end(&mut start)
-        .map_err(|error| error.to_string())?;
+    let file = File::open(path)?;
+    file.take(START).read_to_end(&mut start)?;
     if start.is_empty() {
         return Err("it is empty; was it downloaded or copied to its end?".into());
     }
     if let Some(what) = other_text(&String::from_utf8_lossy(&start)) {
-        return Err(what);
+        return Err(what.into());
     }
     if let Some((_, what)) = OTHER_FORMATS
         .iter()
         .find(|(magic, _)| start.starts_with(magic))
     {
-        return Err(format!("it is {what}"));
+        return Err(format!("it is {what}").into());
     }
     if is_text(&start) {
         let text = String::from_utf8_lossy(&start);
@@ -71,13 +71,15 @@ pub(crate) fn start_of(path: &Path) -> Result<Vec<u8>, String> {
         return Err(format!(
             "it is text that begins with `{}`, and no checkpoint, safetensors, burnpack or GGUF file",
             shown.escape_debug()
-        ));
+        )
+        .into());
     }
     if start.len() < SHORTEST {
         return Err(format!(
             "it has {} bytes, too few for weights; was it downloaded or copied to its end?",
             start.len()
-        ));
+        )
+        .into());
     }
     Ok(start)
 }
@@ -122,7 +124,7 @@ fn is_text(bytes: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn start(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    fn start(bytes: &[u8]) -> Result<Vec<u8>, ReadError> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
         start_of(file.path())
@@ -159,7 +161,7 @@ mod tests {
             (b"tjgg\x03\0\0\0", "it is a GGML file from before GGUF"),
             (b"\x01\0\0", "it has 3 bytes, too few for weights"),
         ] {
-            let error = start(bytes).unwrap_err();
+            let error = start(bytes).unwrap_err().to_string();
             assert!(error.contains(wanted), "{error}");
         }
         assert!(start_of(Path::new("/nowhere")).is_err());

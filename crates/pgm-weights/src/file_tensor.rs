@@ -7,6 +7,42 @@ use burn::store::bridge;
 use burn::store::burn_pack::{Error as PackError, Tensor as StoredTensor};
 use burn::tensor::{Bytes, DType, Shape, TensorData};
 
+/// Why the values of a tensor cannot be read, as what is said of the tensor.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnreadableTensor {
+    /// It has no floats, or quantised ones.
+    #[error("has type {dtype}, wanted F64, F32, F16 or BF16; take weights that are not quantised")]
+    OtherType {
+        /// Its type.
+        dtype: String,
+    },
+    /// An archive lacks its values.
+    #[error("lies in `{entry}`, which is missing")]
+    MissingEntry {
+        /// The file in the archive.
+        entry: String,
+    },
+    /// An archive has too few values.
+    #[error("reaches beyond the {n_bytes} bytes of `{entry}`")]
+    ShortEntry {
+        /// The file in the archive.
+        entry: String,
+        /// The bytes that it has.
+        n_bytes: u64,
+    },
+    /// Its values do not follow each other.
+    #[error(
+        "has shape {shape:?} and strides {strides:?}; call `.contiguous()` on it and save again"
+    )]
+    Strided {
+        /// Its shape.
+        shape: Vec<usize>,
+        /// Its strides, in values.
+        strides: Vec<usize>,
+    },
+}
+
 /// A tensor of a file, unread. What cannot be read is known by name, so that it harms nobody who does not need it.
 #[derive(Debug, Clone)]
 pub(crate) struct FileTensor {
@@ -14,8 +50,8 @@ pub(crate) struct FileTensor {
     pub shape: Vec<usize>,
     /// Whether its values are floats. Those of parameters are; masks and counters, which are no parameters, are not.
     pub is_float: bool,
-    /// The values, or why they cannot be read, as what is said of the tensor.
-    pub values: Result<StoredTensor, String>,
+    /// The values, or why they cannot be read.
+    pub values: Result<StoredTensor, UnreadableTensor>,
 }
 
 impl FileTensor {
@@ -65,14 +101,14 @@ impl FileTensor {
             name,
             shape,
             is_float,
-            values: Err(format!(
-                "has type {dtype}, wanted F64, F32, F16 or BF16; take weights that are not quantised"
-            )),
+            values: Err(UnreadableTensor::OtherType {
+                dtype: dtype.to_owned(),
+            }),
         }
     }
 
     /// A tensor of floats that cannot be read for another reason.
-    pub fn unreadable(name: String, shape: Vec<usize>, reason: String) -> Self {
+    pub fn unreadable(name: String, shape: Vec<usize>, reason: UnreadableTensor) -> Self {
         Self {
             name,
             shape,

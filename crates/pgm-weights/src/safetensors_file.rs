@@ -9,35 +9,37 @@ use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
 use crate::file_tensor::FileTensor;
+use crate::read_error::ReadError;
 
 /// Largest header that is read, in bytes: the limit of the format.
 const MAX_HEADER: u64 = 100_000_000;
 
 /// The tensors of a safetensors file, unread, and its key-value pairs.
-pub(crate) fn open(path: &Path) -> Result<(Vec<FileTensor>, HashMap<String, String>), String> {
-    let mut file = File::open(path).map_err(|error| error.to_string())?;
-    let file_size = file.metadata().map_err(|error| error.to_string())?.len();
+pub(crate) fn open(path: &Path) -> Result<(Vec<FileTensor>, HashMap<String, String>), ReadError> {
+    let mut file = File::open(path)?;
+    let file_size = file.metadata()?.len();
     let mut length = [0; 8];
-    file.read_exact(&mut length)
-        .map_err(|_| "it is too short for safetensors".to_owned())?;
+    file.read_exact(&mut length).map_err(ReadError::TooShort)?;
     let length = u64::from_le_bytes(length);
     if length > MAX_HEADER {
         return Err(format!(
             "it is no checkpoint, safetensors or burnpack file (as safetensors its header would have {length} bytes)"
-        ));
+        )
+        .into());
     }
     let mut header = Vec::new();
-    file.take(length)
-        .read_to_end(&mut header)
-        .map_err(|error| error.to_string())?;
-    let metadata: Metadata = serde_json::from_slice(&header)
-        .map_err(|error| format!("its header is damaged: {error}"))?;
+    file.take(length).read_to_end(&mut header)?;
+    let metadata: Metadata = serde_json::from_slice(&header).map_err(|source| ReadError::Json {
+        damage: "its header is damaged",
+        source,
+    })?;
     let data_start = 8 + length;
     let expected = data_start + metadata.data_len() as u64;
     if file_size != expected {
         return Err(format!(
             "it has {file_size} bytes and its header describes {expected}; was it copied to its end?"
-        ));
+        )
+        .into());
     }
     let path: Arc<Path> = path.into();
     let tensors = metadata

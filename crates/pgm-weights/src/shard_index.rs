@@ -6,6 +6,7 @@ use serde::Deserialize;
 use crate::error::WeightsError;
 use crate::file_kind::{other_text, start_of};
 use crate::file_tensor::FileTensor;
+use crate::read_error::ReadError;
 use crate::safetensors_file;
 
 /// Which file holds each tensor of weights that are cut into several: `model.safetensors.index.json`.
@@ -40,8 +41,9 @@ impl ShardIndex {
         }
         // Windows writes a byte order mark in front, which is no JSON.
         let json = text.trim_start_matches('\u{feff}');
-        let mut index: Self = serde_json::from_str(json).map_err(|error| {
-            WeightsError::read(path, format!("it is no index of weights: {error}"))
+        let mut index: Self = serde_json::from_str(json).map_err(|source| {
+            let damage = "it is no index of weights";
+            WeightsError::read(path, ReadError::Json { damage, source })
         })?;
         index.path = path.to_path_buf();
         // It came with somebody's weights, and must not name files elsewhere.

@@ -8,6 +8,7 @@ use burn::store::{
 };
 use burn::tensor::{DType, Device};
 
+use crate::architecture::ArchitectureError;
 use crate::error::WeightsError;
 use crate::export::CONFIG_KEY;
 use crate::file_kind::start_of;
@@ -17,6 +18,7 @@ use crate::gguf::GgufFile;
 use crate::parameters::Parameters;
 use crate::published_models::{published_model, with_published_blanks};
 use crate::published_names::{TOKEN_EMBEDDING, is_buffer};
+use crate::read_error::ReadError;
 use crate::shard_index::ShardIndex;
 use crate::weights_choice::{WeightsChoice, WeightsSource};
 use crate::wrapper_prefix::{prefix_of, strip, unwrap_names};
@@ -56,7 +58,7 @@ impl WeightsFile {
                 ..Self::new(path, index.tensors()?, WeightsSource::Only, None)?
             });
         }
-        let read = |reason: String| WeightsError::read(path, reason);
+        let read = |reason: ReadError| WeightsError::read(path, reason);
         let start = start_of(path).map_err(read)?;
         let mut notes = BTreeMap::new();
         let (tensors, source, config) = match start.as_slice() {
@@ -66,10 +68,10 @@ impl WeightsFile {
             }
             // Burnpack's magic number 0x4255524E, little-endian.
             [b'N', b'R', b'U', b'B', ..] => {
-                let reader = Reader::from_file_exact(path).map_err(|e| read(e.to_string()))?;
+                let reader = Reader::from_file_exact(path).map_err(|error| read(error.into()))?;
                 notes.clone_from(reader.metadata());
                 let config = notes.remove(CONFIG_KEY);
-                let tensors = reader.into_tensors().map_err(|e| read(e.to_string()))?;
+                let tensors = reader.into_tensors().map_err(|error| read(error.into()))?;
                 let tensors = tensors.into_iter().map(FileTensor::new).collect();
                 (tensors, WeightsSource::Only, config)
             }
@@ -98,7 +100,12 @@ impl WeightsFile {
         let config = config
             .map(|text| serde_json::from_str(&text))
             .transpose()
-            .map_err(|error| read(format!("the sizes in it are damaged: {error}")))?;
+            .map_err(|source| {
+                read(ReadError::Json {
+                    damage: "the sizes in it are damaged",
+                    source,
+                })
+            })?;
         Ok(Self {
             notes,
             ..Self::new(path, tensors, source, config)?
@@ -184,11 +191,9 @@ impl WeightsFile {
             None => {
                 return Err(WeightsError::architecture(
                     &self.path,
-                    format!(
-                        "it has neither published names nor the sizes that `pgm convert` writes, but {}; a \
-                         checkpoint of a run is opened by the run's folder",
-                        self.names_in_words()
-                    ),
+                    ArchitectureError::Names {
+                        found: self.names_in_words(),
+                    },
                 ));
             }
         };
@@ -310,7 +315,10 @@ impl WeightsFile {
     ) -> Result<(), WeightsError> {
         let unreadable = wanted.0.keys().find_map(|name| {
             let reason = found.get(name.as_str())?.values.as_ref().err()?;
-            Some(format!("`{name}` {reason}"))
+            Some(ReadError::Tensor {
+                name: name.clone(),
+                reason: reason.clone(),
+            })
         });
         if let Some(reason) = unreadable {
             return Err(WeightsError::read(&self.path, reason));
@@ -333,8 +341,11 @@ impl WeightsFile {
             false => Box::new(cast),
         };
         let result = model.apply(tensors.collect(), None, Some(adapter), true);
-        match result.errors.first() {
-            Some(error) => Err(WeightsError::read(&self.path, error)),
+        match result.errors.into_iter().next() {
+            Some(error) => Err(WeightsError::read(
+                &self.path,
+                ReadError::Parameter(Box::new(error)),
+            )),
             None => Ok(()),
         }
     }

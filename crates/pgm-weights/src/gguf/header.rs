@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 use super::value::GgufValue;
+use crate::read_error::ReadError;
 
 /// What stands in front of the weights.
 pub(super) struct Header {
@@ -28,7 +29,7 @@ const MAX_DEPTH: usize = 4;
 
 impl Header {
     /// Reads the header of a file of `file_size` bytes.
-    pub(super) fn read(input: impl Read, file_size: u64) -> Result<Self, String> {
+    pub(super) fn read(input: impl Read, file_size: u64) -> Result<Self, ReadError> {
         let mut reader = HeaderReader {
             input,
             position: 0,
@@ -70,18 +71,20 @@ impl Header {
     }
 }
 
-fn check_version(version: u32) -> Result<(), String> {
+fn check_version(version: u32) -> Result<(), ReadError> {
     match version {
         2 | 3 => Ok(()),
         // A small number whose bytes are the other way round.
         _ if version.trailing_zeros() >= 16 && version != 0 => Err(format!(
             "it is a big-endian GGUF file (version {}), wanted a little-endian one; convert it with `gguf-convert-endian` of llama.cpp",
             version.swap_bytes()
-        )),
+        )
+        .into()),
         0 | 1 => Err(format!(
             "it is GGUF version {version}, wanted 2 or 3; convert it again with a newer llama.cpp"
-        )),
-        _ => Err(format!("it is GGUF version {version}, wanted 2 or 3")),
+        )
+        .into()),
+        _ => Err(format!("it is GGUF version {version}, wanted 2 or 3").into()),
     }
 }
 
@@ -92,44 +95,44 @@ struct HeaderReader<R> {
 }
 
 impl<R: Read> HeaderReader<R> {
-    fn bytes<const N: usize>(&mut self) -> Result<[u8; N], String> {
+    fn bytes<const N: usize>(&mut self) -> Result<[u8; N], ReadError> {
         let mut bytes = [0; N];
         self.fill(&mut bytes)?;
         Ok(bytes)
     }
 
-    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), String> {
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), ReadError> {
         self.input
             .read_exact(bytes)
-            .map_err(|error| format!("its header is cut short or cannot be read: {error}"))?;
+            .map_err(ReadError::ShortHeader)?;
         self.position += bytes.len() as u64;
         Ok(())
     }
 
-    fn u32(&mut self) -> Result<u32, String> {
+    fn u32(&mut self) -> Result<u32, ReadError> {
         self.bytes().map(u32::from_le_bytes)
     }
 
-    fn u64(&mut self) -> Result<u64, String> {
+    fn u64(&mut self) -> Result<u64, ReadError> {
         self.bytes().map(u64::from_le_bytes)
     }
 
     /// A length that the rest of the file may hold, so that damage asks for no memory.
-    fn length(&mut self) -> Result<usize, String> {
+    fn length(&mut self) -> Result<usize, ReadError> {
         let length = self.u64()?;
         match length <= self.file_size - self.position.min(self.file_size) {
             true => Ok(length as usize),
-            false => Err(format!("its header is damaged: a length of {length}")),
+            false => Err(format!("its header is damaged: a length of {length}").into()),
         }
     }
 
-    fn text(&mut self) -> Result<String, String> {
+    fn text(&mut self) -> Result<String, ReadError> {
         let mut bytes = vec![0; self.length()?];
         self.fill(&mut bytes)?;
-        String::from_utf8(bytes).map_err(|_| "its header has text that is not UTF-8".to_owned())
+        Ok(String::from_utf8(bytes)?)
     }
 
-    fn value(&mut self, kind: u32, depth: usize) -> Result<GgufValue, String> {
+    fn value(&mut self, kind: u32, depth: usize) -> Result<GgufValue, ReadError> {
         use GgufValue::{Array, Bool, Float, Integer, Text};
         Ok(match kind {
             0 => Integer(self.bytes().map(u8::from_le_bytes)?.into()),
@@ -150,15 +153,15 @@ impl<R: Read> HeaderReader<R> {
             10 => Integer(self.u64()?.into()),
             11 => Integer(self.bytes().map(i64::from_le_bytes)?.into()),
             12 => Float(self.bytes().map(f64::from_le_bytes)?),
-            other => return Err(format!("its header has a value of unknown type {other}")),
+            other => return Err(format!("its header has a value of unknown type {other}").into()),
         })
     }
 
-    fn tensor(&mut self) -> Result<TensorEntry, String> {
+    fn tensor(&mut self) -> Result<TensorEntry, ReadError> {
         let name = self.text()?;
         let n_dimensions = self.u32()?;
         if !(1..=MAX_DIMENSIONS).contains(&n_dimensions) {
-            return Err(format!("`{name}` has {n_dimensions} dimensions"));
+            return Err(format!("`{name}` has {n_dimensions} dimensions").into());
         }
         let mut shape = Vec::new();
         let mut n_values = 1u64;
@@ -180,7 +183,7 @@ impl<R: Read> HeaderReader<R> {
                 type_id,
                 offset,
             }),
-            false => Err(format!("`{name}` begins behind the end of the file")),
+            false => Err(format!("`{name}` begins behind the end of the file").into()),
         }
     }
 }
@@ -214,7 +217,7 @@ mod tests {
         .concat()
     }
 
-    fn read(bytes: &[u8]) -> Result<Header, String> {
+    fn read(bytes: &[u8]) -> Result<Header, ReadError> {
         Header::read(bytes, bytes.len() as u64)
     }
 
@@ -246,7 +249,7 @@ mod tests {
         ] {
             let mut bytes = header();
             bytes[4..8].copy_from_slice(&version);
-            let error = read(&bytes).err().unwrap();
+            let error = read(&bytes).err().unwrap().to_string();
             assert!(error.starts_with(wanted), "{error}");
         }
     }

@@ -19,6 +19,7 @@ use self::header::{Header, TensorEntry};
 use crate::error::WeightsError;
 use crate::file_kind::start_of;
 use crate::file_tensor::FileTensor;
+use crate::read_error::ReadError;
 
 pub use self::value::GgufValue;
 
@@ -89,16 +90,14 @@ impl GgufFile {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn values_of(&self, name: &str) -> Result<Option<Vec<f32>>, String> {
+    pub fn values_of(&self, name: &str) -> Result<Option<Vec<f32>>, ReadError> {
         let Some(tensor) = self.tensors.iter().find(|tensor| tensor.name == name) else {
             return Ok(None);
         };
-        let failed = |reason: &dyn std::fmt::Display| format!("`{name}` cannot be read: {reason}");
-        let stored = tensor.values.clone().map_err(|reason| failed(&reason))?;
-        let data = bridge::into_data(stored).map_err(|error| failed(&error))?;
-        let values = data
-            .try_into_vec()
-            .map_err(|error| failed(&format!("{error:?}")))?;
+        let values = float32_values(tensor).map_err(|source| ReadError::Values {
+            name: name.to_owned(),
+            source: Box::new(source),
+        })?;
         Ok(Some(values))
     }
 
@@ -114,10 +113,16 @@ impl GgufFile {
     }
 }
 
-fn open(path: &Path) -> Result<GgufFile, String> {
+fn float32_values(tensor: &FileTensor) -> Result<Vec<f32>, ReadError> {
+    let data = bridge::into_data(tensor.values.clone()?)?;
+    data.try_into_vec()
+        .map_err(|error| format!("{error:?}").into())
+}
+
+fn open(path: &Path) -> Result<GgufFile, ReadError> {
     start_of(path)?;
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    let file_size = file.metadata().map_err(|error| error.to_string())?.len();
+    let file = File::open(path)?;
+    let file_size = file.metadata()?.len();
     let Header {
         entries,
         tensors,
@@ -151,7 +156,8 @@ fn open(path: &Path) -> Result<GgufFile, String> {
             return Err(format!(
                 "`{}` ends behind the end of the file of {file_size} bytes; was it copied to its end?",
                 tensor.name
-            ));
+            )
+            .into());
         }
         let interleaved = match tensor.name.rsplit_once("attn_") {
             Some((_, "q.weight")) => Some(n_heads),
@@ -164,7 +170,8 @@ fn open(path: &Path) -> Result<GgufFile, String> {
             return Err(format!(
                 "`{}` has {} rows, which are not {n_heads} heads",
                 tensor.name, tensor.shape[0]
-            ));
+            )
+            .into());
         }
         stored.push(FileTensor::new(stored_tensor(
             path.clone(),
@@ -182,22 +189,23 @@ fn open(path: &Path) -> Result<GgufFile, String> {
 }
 
 /// Other networks have weights of other names, and often of other types: the network is the one reason to tell.
-fn check_network(entries: &BTreeMap<String, GgufValue>) -> Result<(), String> {
+fn check_network(entries: &BTreeMap<String, GgufValue>) -> Result<(), ReadError> {
     let text = |key: &str| entries.get(key).and_then(GgufValue::as_text);
     match text("general.architecture") {
         Some("llama") => {}
         Some(other) => {
             return Err(format!(
                 "it is a GGUF file of the architecture `{other}`, wanted `llama`; take another model"
-            ));
+            )
+            .into());
         }
         None => return Err("its header has no `general.architecture`; convert it again".into()),
     }
     match text("general.type") {
         None | Some("model") => Ok(()),
-        Some(other) => Err(format!(
-            "it is a GGUF file of the type `{other}`, wanted `model`"
-        )),
+        Some(other) => {
+            Err(format!("it is a GGUF file of the type `{other}`, wanted `model`").into())
+        }
     }
 }
 

@@ -11,8 +11,9 @@ use std::sync::Arc;
 use self::pickle::{Id, Object, Pickle, StorageKind, TensorView};
 use self::state_dict::StateDicts;
 use self::zip::ZipArchive;
-use crate::file_tensor::FileTensor;
+use crate::file_tensor::{FileTensor, UnreadableTensor};
 use crate::published_names::{TOKEN_EMBEDDING, is_buffer};
+use crate::read_error::ReadError;
 use crate::weights_choice::{WeightsChoice, WeightsSource};
 use crate::wrapper_prefix::{prefix_of, unwrap_names};
 
@@ -23,7 +24,7 @@ const MAX_PICKLE: u64 = 256 << 20;
 pub(super) fn open(
     path: &Path,
     choice: WeightsChoice,
-) -> Result<(Vec<FileTensor>, WeightsSource), String> {
+) -> Result<(Vec<FileTensor>, WeightsSource), ReadError> {
     let archive = ZipArchive::open(path)?;
     let (root, entry) = archive
         .find_suffix("data.pkl")
@@ -32,7 +33,8 @@ pub(super) fn open(
         return Err(format!(
             "its `data.pkl` has {} bytes, at most {MAX_PICKLE} are read",
             entry.size
-        ));
+        )
+        .into());
     }
     if let Some(entry) = archive.get(&format!("{root}byteorder"))
         && archive.read(entry)? != b"little"
@@ -73,7 +75,7 @@ struct Checkpoint {
 
 impl Checkpoint {
     /// The entries of a dictionary that are tensors, in its order.
-    fn state_dict(&self, dict: Id) -> Result<Vec<FileTensor>, String> {
+    fn state_dict(&self, dict: Id) -> Result<Vec<FileTensor>, ReadError> {
         let Object::Dict(entries) = self.pickle.object(dict) else {
             return Ok(Vec::new());
         };
@@ -83,14 +85,14 @@ impl Checkpoint {
                 _ => None,
             }
         });
-        let mut tensors = tensors.collect::<Result<Vec<_>, String>>()?;
+        let mut tensors = tensors.collect::<Result<Vec<_>, ReadError>>()?;
         unwrap_names(&mut tensors);
         Ok(tensors)
     }
 
     /// The averaged weights: a list without names, in the order of the network's parameters, which
     /// is that of the state dict without its buffers.
-    fn average(&self, raw: &[FileTensor], shadow_params: Id) -> Result<Vec<FileTensor>, String> {
+    fn average(&self, raw: &[FileTensor], shadow_params: Id) -> Result<Vec<FileTensor>, ReadError> {
         let Object::List(list) = self.pickle.object(shadow_params) else {
             return Err("its `ema.shadow_params` is no list".into());
         };
@@ -105,7 +107,8 @@ impl Checkpoint {
                 "its `ema.shadow_params` has {} tensors and its `state_dict` {} parameters; use the raw weights",
                 list.len(),
                 parameters.len()
-            ));
+            )
+            .into());
         }
         parameters
             .into_iter()
@@ -113,20 +116,21 @@ impl Checkpoint {
             .enumerate()
             .map(|(i, (parameter, &id))| {
                 let Object::Tensor(view) = self.pickle.object(id) else {
-                    return Err(format!("its `ema.shadow_params[{i}]` is no tensor"));
+                    return Err(format!("its `ema.shadow_params[{i}]` is no tensor").into());
                 };
                 if view.shape != parameter.shape {
                     return Err(format!(
                         "its `ema.shadow_params[{i}]` has shape {:?} and `{}` in its place {:?}; use the raw weights",
                         view.shape, parameter.name, parameter.shape
-                    ));
+                    )
+                    .into());
                 }
                 self.tensor(parameter.name.clone(), view)
             })
             .collect()
     }
 
-    fn tensor(&self, name: String, view: &TensorView) -> Result<FileTensor, String> {
+    fn tensor(&self, name: String, view: &TensorView) -> Result<FileTensor, ReadError> {
         let shape = view.shape.clone();
         let dtype = match &view.storage.kind {
             StorageKind::Floats(dtype) => *dtype,
@@ -138,18 +142,21 @@ impl Checkpoint {
         let unreadable =
             |name, reason| Ok(FileTensor::unreadable(name, view.shape.clone(), reason));
         let Some(entry) = self.archive.get(&entry_name) else {
-            return unreadable(name, format!("lies in `{entry_name}`, which is missing"));
+            return unreadable(name, UnreadableTensor::MissingEntry { entry: entry_name });
         };
         let end = view.end().and_then(|end| end.checked_mul(dtype.size()));
         if end.is_none_or(|end| end as u64 > entry.size) {
-            let reason = format!("reaches beyond the {} bytes of `{entry_name}`", entry.size);
+            let reason = UnreadableTensor::ShortEntry {
+                entry: entry_name,
+                n_bytes: entry.size,
+            };
             return unreadable(name, reason);
         }
         if !view.is_contiguous() {
-            let reason = format!(
-                "has shape {shape:?} and strides {:?}; call `.contiguous()` on it and save again",
-                view.strides
-            );
+            let reason = UnreadableTensor::Strided {
+                shape,
+                strides: view.strides.clone(),
+            };
             return unreadable(name, reason);
         }
         let offset = self.archive.data_start(entry)? + (view.offset * dtype.size()) as u64;

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 
 use super::pickle::{Id, Object, Pickle, is_dict};
+use crate::read_error::ReadError;
 
 /// Objects of a pickle at most; checkpoints have some hundred thousand.
 const MAX_OBJECTS: usize = 16 << 20;
@@ -9,7 +10,7 @@ const MAX_OBJECTS: usize = 16 << 20;
 ///
 /// Nothing is imported or called: classes are names, and what they would build is unknown, except for
 /// tensors and dictionaries.
-pub(super) fn read(bytes: &[u8]) -> Result<Pickle, String> {
+pub(super) fn read(bytes: &[u8]) -> Result<Pickle, ReadError> {
     let reader = PickleReader {
         bytes,
         at: 0,
@@ -32,7 +33,7 @@ struct PickleReader<'a> {
 }
 
 impl PickleReader<'_> {
-    fn run(mut self) -> Result<Pickle, String> {
+    fn run(mut self) -> Result<Pickle, ReadError> {
         loop {
             let op = self.take(1)?[0];
             if op == b'.' {
@@ -47,7 +48,7 @@ impl PickleReader<'_> {
     }
 
     /// Letters are those of Python's `pickletools`.
-    fn step(&mut self, op: u8) -> Result<(), String> {
+    fn step(&mut self, op: u8) -> Result<(), ReadError> {
         match op {
             // PROTO and FRAME
             0x80 => {
@@ -55,7 +56,8 @@ impl PickleReader<'_> {
                 if !(2..=5).contains(&version) {
                     return Err(format!(
                         "its pickle has protocol {version}, protocols 2 to 5 are read"
-                    ));
+                    )
+                    .into());
                 }
             }
             0x95 => {
@@ -224,7 +226,7 @@ impl PickleReader<'_> {
         Ok(())
     }
 
-    fn new_object(&mut self) -> Result<(), String> {
+    fn new_object(&mut self) -> Result<(), ReadError> {
         let class = self.pop()?;
         let object = match self.pickle.object(class) {
             Object::Global(name) if is_dict(name) => Object::Dict(Vec::new()),
@@ -235,7 +237,7 @@ impl PickleReader<'_> {
     }
 
     /// Appends to the list on top; what a class does with items is unknown.
-    fn append(&mut self, items: Vec<Id>) -> Result<(), String> {
+    fn append(&mut self, items: Vec<Id>) -> Result<(), ReadError> {
         let top = self.top()?;
         if let Object::List(list) = self.pickle.object_mut(top) {
             list.extend(items);
@@ -243,7 +245,7 @@ impl PickleReader<'_> {
         Ok(())
     }
 
-    fn set_items(&mut self, items: Vec<Id>) -> Result<(), String> {
+    fn set_items(&mut self, items: Vec<Id>) -> Result<(), ReadError> {
         let top = self.top()?;
         if !items.len().is_multiple_of(2) {
             return Err(damaged("a key has no value"));
@@ -259,15 +261,15 @@ impl PickleReader<'_> {
         self.stack.push(id);
     }
 
-    fn pop(&mut self) -> Result<Id, String> {
+    fn pop(&mut self) -> Result<Id, ReadError> {
         self.stack.pop().ok_or_else(underflow)
     }
 
-    fn top(&self) -> Result<Id, String> {
+    fn top(&self) -> Result<Id, ReadError> {
         self.stack.last().copied().ok_or_else(underflow)
     }
 
-    fn pop_to_mark(&mut self) -> Result<Vec<Id>, String> {
+    fn pop_to_mark(&mut self) -> Result<Vec<Id>, ReadError> {
         let mark = self.marks.pop().ok_or_else(underflow)?;
         if mark > self.stack.len() {
             return Err(underflow());
@@ -275,17 +277,17 @@ impl PickleReader<'_> {
         Ok(self.stack.split_off(mark))
     }
 
-    fn put(&mut self, slot: u64) -> Result<(), String> {
+    fn put(&mut self, slot: u64) -> Result<(), ReadError> {
         self.memo.insert(slot, self.top()?);
         Ok(())
     }
 
-    fn put_of(&mut self, width: usize) -> Result<(), String> {
+    fn put_of(&mut self, width: usize) -> Result<(), ReadError> {
         let slot = self.number(width)?;
         self.put(slot)
     }
 
-    fn get_of(&mut self, width: usize) -> Result<(), String> {
+    fn get_of(&mut self, width: usize) -> Result<(), ReadError> {
         let slot = self.number(width)?;
         let id = self.memo.get(&slot);
         let id = id.ok_or_else(|| damaged("it refers to an object that was not stored"))?;
@@ -293,14 +295,14 @@ impl PickleReader<'_> {
         Ok(())
     }
 
-    fn push_int(&mut self, width: usize) -> Result<(), String> {
+    fn push_int(&mut self, width: usize) -> Result<(), ReadError> {
         let value = self.number(width)?;
         self.push(Object::Int(value as i64));
         Ok(())
     }
 
     /// An integer of any length; those beyond 64 bits are not looked into.
-    fn push_long(&mut self, width: usize) -> Result<(), String> {
+    fn push_long(&mut self, width: usize) -> Result<(), ReadError> {
         let length = self.number(width)?;
         let bytes = self.take(length)?;
         let object = match bytes.len() {
@@ -321,33 +323,33 @@ impl PickleReader<'_> {
         Ok(())
     }
 
-    fn push_text(&mut self, width: usize) -> Result<(), String> {
+    fn push_text(&mut self, width: usize) -> Result<(), ReadError> {
         let length = self.number(width)?;
         let text = String::from_utf8_lossy(self.take(length)?).into_owned();
         self.push(Object::Text(text));
         Ok(())
     }
 
-    fn push_bytes(&mut self, width: usize) -> Result<(), String> {
+    fn push_bytes(&mut self, width: usize) -> Result<(), ReadError> {
         let length = self.number(width)?;
         self.take(length)?;
         self.push(Object::Opaque);
         Ok(())
     }
 
-    fn push_extension(&mut self, width: u64) -> Result<(), String> {
+    fn push_extension(&mut self, width: u64) -> Result<(), ReadError> {
         self.take(width)?;
         self.push(Object::Opaque);
         Ok(())
     }
 
     /// The little-endian number of `width` bytes.
-    fn number(&mut self, width: usize) -> Result<u64, String> {
+    fn number(&mut self, width: usize) -> Result<u64, ReadError> {
         let bytes = self.take(width as u64)?;
         Ok(bytes.iter().rev().fold(0, |sum, &b| sum << 8 | b as u64))
     }
 
-    fn take(&mut self, n: u64) -> Result<&[u8], String> {
+    fn take(&mut self, n: u64) -> Result<&[u8], ReadError> {
         let rest = &self.bytes[self.at..];
         if n > rest.len() as u64 {
             return Err(damaged("it ends too early"));
@@ -356,7 +358,7 @@ impl PickleReader<'_> {
         Ok(&rest[..n as usize])
     }
 
-    fn line(&mut self) -> Result<String, String> {
+    fn line(&mut self) -> Result<String, ReadError> {
         let rest = &self.bytes[self.at..];
         let end = rest.iter().position(|&b| b == b'\n');
         let end = end.ok_or_else(|| damaged("it ends too early"))?;
@@ -365,12 +367,12 @@ impl PickleReader<'_> {
     }
 }
 
-fn underflow() -> String {
+fn underflow() -> ReadError {
     damaged("it takes more from its stack than there is")
 }
 
-fn damaged(what: &str) -> String {
-    format!("its pickle is damaged: {what}")
+fn damaged(what: &str) -> ReadError {
+    format!("its pickle is damaged: {what}").into()
 }
 
 #[cfg(test)]
@@ -413,7 +415,7 @@ mod tests {
             (b"\x80\x09.", "protocol 9"),
             (b"I12\n.", "opcode 0x49"),
         ] {
-            let error = read(bytes).unwrap_err();
+            let error = read(bytes).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
         }
     }

@@ -1,4 +1,5 @@
 use super::pickle::{Id, Object, Pickle};
+use crate::read_error::ReadError;
 
 /// Keys under which training code keeps a network's tensors by name.
 const RAW: [&str; 10] = [
@@ -45,7 +46,7 @@ impl StateDicts {
     ///
     /// # Errors
     /// When there is no state dict; says what there is.
-    pub fn find(pickle: &Pickle) -> Result<Self, String> {
+    pub fn find(pickle: &Pickle) -> Result<Self, ReadError> {
         let root = pickle.root;
         let ema = pickle.entry(root, "ema");
         let list = ema.and_then(|ema| pickle.entry(ema, "shadow_params"));
@@ -58,7 +59,7 @@ impl StateDicts {
             (Some(raw), Some(average), _) => Ok(Self::WithAverage { raw, average }),
             (Some(raw), None, Some(list)) => Ok(Self::WithList { raw, list }),
             (Some(only), None, None) | (None, Some(only), _) => Ok(Self::Only(only)),
-            (None, None, _) => Err(without_state_dict(pickle)),
+            (None, None, _) => Err(without_state_dict(pickle).into()),
         }
     }
 }
@@ -203,7 +204,7 @@ mod tests {
             (circle, "its keys are `model`"),
         ] {
             pickle.root = root;
-            let error = StateDicts::find(&pickle).unwrap_err();
+            let error = StateDicts::find(&pickle).unwrap_err().to_string();
             assert!(error.ends_with(wanted), "{error}");
         }
     }

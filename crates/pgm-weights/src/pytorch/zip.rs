@@ -3,6 +3,8 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
+use crate::read_error::ReadError;
+
 /// The largest tail of a file in which its directory's end is looked for: the record and the longest
 /// comment.
 const MAX_TAIL: u64 = 22 + 0xffff;
@@ -32,8 +34,8 @@ pub(super) struct Entry {
 
 impl ZipArchive {
     /// Reads the directory of an archive.
-    pub(super) fn open(path: &Path) -> Result<Self, String> {
-        let file = File::open(path).map_err(|error| error.to_string())?;
+    pub(super) fn open(path: &Path) -> Result<Self, ReadError> {
+        let file = File::open(path)?;
         let (start, size) = find_directory(&file)?;
         let directory = read_at(&file, start, size)?;
         Ok(Self {
@@ -61,7 +63,7 @@ impl ZipArchive {
     }
 
     /// Where the bytes of an entry start in the file.
-    pub(super) fn data_start(&self, entry: Entry) -> Result<u64, String> {
+    pub(super) fn data_start(&self, entry: Entry) -> Result<u64, ReadError> {
         if entry.is_compressed {
             return Err("it is compressed, which `torch.save` never does; save it again".into());
         }
@@ -74,14 +76,14 @@ impl ZipArchive {
     }
 
     /// The bytes of an entry.
-    pub(super) fn read(&self, entry: Entry) -> Result<Vec<u8>, String> {
+    pub(super) fn read(&self, entry: Entry) -> Result<Vec<u8>, ReadError> {
         read_at(&self.file, self.data_start(entry)?, entry.size)
     }
 }
 
 /// Offset and size of the directory.
-fn find_directory(file: &File) -> Result<(u64, u64), String> {
-    let length = file.metadata().map_err(|error| error.to_string())?.len();
+fn find_directory(file: &File) -> Result<(u64, u64), ReadError> {
+    let length = file.metadata()?.len();
     let tail_start = length.saturating_sub(MAX_TAIL);
     let tail = read_at(file, tail_start, length - tail_start)?;
     let end = (0..tail.len().saturating_sub(21))
@@ -100,7 +102,7 @@ fn find_directory(file: &File) -> Result<(u64, u64), String> {
     Ok((number(&record, 48, 8)?, number(&record, 40, 8)?))
 }
 
-fn parse_directory(bytes: &[u8]) -> Result<HashMap<String, Entry>, String> {
+fn parse_directory(bytes: &[u8]) -> Result<HashMap<String, Entry>, ReadError> {
     let mut entries = HashMap::new();
     let mut at = 0;
     while bytes.len() - at >= 46 && bytes[at..at + 4] == DIRECTORY_ENTRY {
@@ -142,7 +144,7 @@ impl<'a> WideFields<'a> {
         Self(&[])
     }
 
-    fn or(&mut self, narrow: u64) -> Result<u64, String> {
+    fn or(&mut self, narrow: u64) -> Result<u64, ReadError> {
         if narrow != SEE_64 {
             return Ok(narrow);
         }
@@ -153,27 +155,26 @@ impl<'a> WideFields<'a> {
 }
 
 /// The little-endian number of `n` bytes at `at`.
-fn number(bytes: &[u8], at: usize, n: usize) -> Result<u64, String> {
+fn number(bytes: &[u8], at: usize, n: usize) -> Result<u64, ReadError> {
     let bytes = bytes
         .get(at..at + n)
         .ok_or_else(|| damaged("its directory is cut off"))?;
     Ok(bytes.iter().rev().fold(0, |sum, &b| sum << 8 | b as u64))
 }
 
-fn read_at(mut file: &File, start: u64, length: u64) -> Result<Vec<u8>, String> {
-    let total = file.metadata().map_err(|error| error.to_string())?.len();
+fn read_at(mut file: &File, start: u64, length: u64) -> Result<Vec<u8>, ReadError> {
+    let total = file.metadata()?.len();
     if start.checked_add(length).is_none_or(|end| end > total) {
         return Err(damaged("it is shorter than its directory says"));
     }
     let mut bytes = vec![0; length as usize];
     file.seek(SeekFrom::Start(start))
-        .and_then(|_| file.read_exact(&mut bytes))
-        .map_err(|error| error.to_string())?;
+        .and_then(|_| file.read_exact(&mut bytes))?;
     Ok(bytes)
 }
 
-fn damaged(what: &str) -> String {
-    format!("the archive is damaged: {what}")
+fn damaged(what: &str) -> ReadError {
+    format!("the archive is damaged: {what}").into()
 }
 
 #[cfg(test)]
@@ -187,9 +188,9 @@ mod tests {
         extra.extend(5_000_000_000u64.to_le_bytes());
         extra.extend(6_000_000_000u64.to_le_bytes());
         let mut wide = WideFields::find(&extra);
-        assert_eq!(wide.or(SEE_64), Ok(5_000_000_000));
-        assert_eq!(wide.or(12), Ok(12));
-        assert_eq!(wide.or(SEE_64), Ok(6_000_000_000));
+        assert_eq!(wide.or(SEE_64).unwrap(), 5_000_000_000);
+        assert_eq!(wide.or(12).unwrap(), 12);
+        assert_eq!(wide.or(SEE_64).unwrap(), 6_000_000_000);
         assert!(wide.or(SEE_64).is_err());
     }
 
@@ -199,7 +200,7 @@ mod tests {
         let path = folder.path().join("a.pt");
         for bytes in [&b"PK\x03\x04"[..], b"", &[0; 100]] {
             std::fs::write(&path, bytes).unwrap();
-            let error = ZipArchive::open(&path).unwrap_err();
+            let error = ZipArchive::open(&path).unwrap_err().to_string();
             assert!(error.contains("no directory"), "{error}");
         }
         // A directory that is said to lie behind the end of the file.
@@ -208,7 +209,7 @@ mod tests {
         bytes.extend(100u32.to_le_bytes());
         bytes.extend([0; 6]);
         std::fs::write(&path, bytes).unwrap();
-        let error = ZipArchive::open(&path).unwrap_err();
+        let error = ZipArchive::open(&path).unwrap_err().to_string();
         assert!(error.contains("shorter"), "{error}");
     }
 }
