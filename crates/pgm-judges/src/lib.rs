@@ -3,6 +3,11 @@
 //! [`JudgeDescription`] reads the sizes from a `config.json` of the `transformers` library, or from the header of
 //! a [`GgufFile`](pgm_weights::GgufFile), and names the keys that it does not know; [`JudgeConfig`] loads the weights.
 //! [`JudgeModel::token_nll`] is all that is asked of a judge.
+//!
+//! | feature | backend |
+//! | --- | --- |
+//! | `flex` (default) | the CPU |
+//! | `wgpu`, `vulkan`, `metal`, `cuda` | GPUs, as in `pgm-model` |
 
 mod config_keys;
 mod error;
