@@ -6,7 +6,7 @@ use std::io::Write;
 
 use burn::tensor::Device;
 use libfuzzer_sys::fuzz_target;
-use pgm_model::weights::{WeightsChoice, WeightsFile};
+use pgm_weights::{WeightsChoice, WeightsFile};
 
 fuzz_target!(|input: &[u8]| {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use pgm_model::weights::{WeightsChoice, WeightsFile};
+use pgm_weights::{WeightsChoice, WeightsFile};
 
 use crate::hub::{LocatedModel, Origin};
 
@@ -124,8 +124,8 @@ mod tests {
     use std::fs;
 
     use burn::tensor::Device;
-    use pgm_model::weights::{WeightsFormat, save};
     use pgm_model::{LanguageModelConfig, PartitionTransformerConfig};
+    use pgm_weights::{WeightsFormat, save};
 
     use super::*;
 

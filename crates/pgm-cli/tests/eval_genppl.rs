@@ -22,7 +22,7 @@ fn stderr(output: &Output) -> String {
 /// A folder with a judge and texts.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pgm-model/tests/golden/judges");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pgm-judges/tests/golden");
     let judge = folder.path().join("judge");
     std::fs::create_dir(&judge).expect("a folder");
     for file in ["config.json", "model.safetensors"] {

@@ -257,8 +257,7 @@ fn a_setting_names_what_no_file_tells() {
 fn judges_begin_and_end_with_the_special_tokens_of_their_tokenizer() {
     let folder = folder();
     let root = folder.path();
-    let golden =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../pgm-model/tests/golden/judges/llama");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pgm-judges/tests/golden/llama");
     let judge = root.join("judge");
     std::fs::create_dir(&judge).expect("a folder");
     for file in ["config.json", "model.safetensors"] {

@@ -1,12 +1,12 @@
 use burn::tensor::Device;
 use burn_train::Interrupter;
 use pgm_data::prepare;
-use pgm_model::weights::WeightsFile;
 use pgm_train::{
     Checkpoint, CheckpointChoice, DataSection, ExperimentConfig, LoadedRun, Outcome, Provenance,
     RunFolder, RunLock, TrainError, Trainer, TrainingEvent, TrainingObserver, TrainingState,
     parse_toml, vocabulary,
 };
+use pgm_weights::WeightsFile;
 
 use crate::{DistillConfig, DistillationMethod, TeacherSource};
 

@@ -8,11 +8,11 @@ use std::path::Path;
 use burn::tensor::Device;
 use burn_train::Interrupter;
 use pgm_distill::{DistillConfig, Distiller};
-use pgm_model::weights::{self, WeightsFormat};
 use pgm_train::{
     Checkpoint, CheckpointChoice, ExperimentConfig, MetricRecord, MetricsLog, Outcome, RunFolder,
     TrainError, Trainer, TrainingEvent, TrainingObserver, WeightsChoice,
 };
+use pgm_weights::WeightsFormat;
 
 /// Stops the run after a step, as Ctrl-C does.
 struct StopAfter {
@@ -243,7 +243,7 @@ fn a_file_with_weights_teaches_what_its_run_does() {
         .unwrap();
     let file = path("teacher.safetensors");
     let config = run.network_config();
-    weights::save(&run.network, &config, WeightsFormat::Safetensors, &file).unwrap();
+    pgm_weights::save(&run.network, &config, WeightsFormat::Safetensors, &file).unwrap();
 
     let from_run = RunFolder::new(path("from-run"));
     distill(&teacher, &from_run, &[], NEVER).unwrap();

@@ -232,8 +232,8 @@ mod tests {
     use burn::data::dataset::InMemDataset;
     use burn::module::{Module, ModuleMapper, Param};
     use burn::tensor::Distribution;
-    use pgm_model::weights::{WeightsChoice, WeightsFile};
     use pgm_model::{CausalDitConfig, LanguageModelConfig};
+    use pgm_weights::{WeightsChoice, WeightsFile};
     use serde_json::json;
 
     use super::*;
@@ -241,10 +241,10 @@ mod tests {
 
     const MASK: usize = 100;
 
-    /// A diffusion model with random weights among the golden values of `pgm-model`.
+    /// A diffusion model with random weights among the golden values of `pgm-weights`.
     fn golden(name: &str) -> LanguageModel {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../pgm-model/tests/golden")
+            .join("../pgm-weights/tests/golden")
             .join(name);
         let file = WeightsFile::open(path, WeightsChoice::default()).unwrap();
         file.load(Some(4), &Device::flex()).unwrap()

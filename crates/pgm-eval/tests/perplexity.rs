@@ -12,8 +12,8 @@ use discrete_diffusion::random_streams::{Stream, stream};
 use discrete_diffusion::{CausalDenoiser, PartitionDenoiser, SequenceDenoiser};
 use pgm_data::TokenSequence;
 use pgm_eval::{EvaluationTimes, Perplexity, PerplexityKind, PerplexityReport, ScoredSequence};
-use pgm_model::weights::{WeightsChoice, WeightsFile};
 use pgm_model::{CausalDitConfig, DitConfig, LanguageModel, LanguageModelConfig};
+use pgm_weights::{WeightsChoice, WeightsFile};
 use rand::RngExt;
 
 const MASK: usize = 100;
@@ -25,7 +25,7 @@ const LEAST_TIME: f64 = 1e-3;
 /// A PGM and an MDLM with random weights.
 fn diffusion_models() -> [LanguageModel; 2] {
     let golden = |name: &str| {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pgm-model/tests/golden");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pgm-weights/tests/golden");
         let file = WeightsFile::open(folder.join(name), WeightsChoice::default()).unwrap();
         file.load(Some(4), &Device::flex()).unwrap()
     };

@@ -58,8 +58,8 @@ pub(crate) fn query_segments(known: &KnownTokens, queries: &QueryPositions) -> S
     )
 }
 
-/// `[1, seq]`: 0, 1, 2, ...
-pub(crate) fn positions(seq_len: usize, like: &Tensor<2, Int>) -> Tensor<2, Int> {
+/// The positions `[1, seq]` of a sequence: 0, 1, 2, ..., on the device of some tokens.
+pub fn positions(seq_len: usize, like: &Tensor<2, Int>) -> Tensor<2, Int> {
     Tensor::arange(0..seq_len as i64, &like.device()).unsqueeze_dim(0)
 }
 

@@ -80,29 +80,12 @@ impl LanguageModelConfig {
     }
 
     /// Sets the number of attention heads, which no weight shows.
-    pub(crate) fn set_n_heads(&mut self, n_heads: usize) {
+    pub fn set_n_heads(&mut self, n_heads: usize) {
         match self {
             Self::Partition(config) => config.n_heads = n_heads,
             Self::Masked(config) => config.n_heads = n_heads,
             Self::Causal(config) => config.n_heads = n_heads,
         }
-    }
-
-    /// With what no tensor shows as in another network: the number of heads, the kind of pre-query and the dropout.
-    pub(crate) fn with_published_blanks(mut self, other: &Self) -> Self {
-        match (&mut self, other) {
-            (Self::Partition(config), Self::Partition(other)) => {
-                config.n_heads = other.n_heads;
-                config.pre_query = other.pre_query;
-                config.dropout = other.dropout;
-            }
-            (Self::Masked(config), Self::Masked(other)) => {
-                config.n_heads = other.n_heads;
-                config.dropout = other.dropout;
-            }
-            _ => {}
-        }
-        self
     }
 
     /// Token ids the network knows, MASK included.

@@ -6,9 +6,7 @@
 //! - [`Dit`] is the bidirectional transformer of masked diffusion language models.
 //! - [`CausalDit`] is the same stack made causal, the autoregressive baseline.
 //!
-//! [`judges`] has GPT-2 and Llama, which judge the text that others draw.
-//!
-//! The crate holds networks only: no loss, no sampling, no files other than [`weights`]. [`cost`]
+//! The crate holds networks and their [`layers`] only: no loss, no sampling, no files. [`cost`]
 //! counts parameters and arithmetic.
 //! The networks implement the traits of `discrete-diffusion`, whose objectives and samplers drive
 //! them.
@@ -44,13 +42,11 @@ mod dit;
 mod encoder;
 mod group_swap;
 mod input;
-pub mod judges;
 mod key_value_cache;
 mod language_model;
-mod layers;
+pub mod layers;
 mod partition_transformer;
 mod precision;
-pub mod weights;
 
 pub use causal_dit::{CausalDit, CausalDitConfig};
 pub use config::ConfigError;
@@ -59,7 +55,7 @@ pub use discrete_diffusion::{KnownTokens, QueryPositions};
 pub use dit::{Dit, DitConfig};
 pub use encoder::{Encoder, EncoderBlock};
 pub use group_swap::{GroupSwap, PreQuery, QueryProcessor, QueryProcessorKind};
-pub use input::SortedTokens;
+pub use input::{SortedTokens, positions};
 pub use key_value_cache::KeyValueCache;
 pub use language_model::{LanguageModel, LanguageModelConfig};
 pub use layers::{

@@ -5,7 +5,7 @@ use burn::module::Module;
 use burn::optim::{ModuleOptimizer, OptimizerRecord};
 use burn::store::ModuleRecord;
 use pgm_model::LanguageModel;
-use pgm_model::weights::WeightsSource;
+use pgm_weights::WeightsSource;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint_files::{FileDigest, check_digest, digests, sync};

@@ -109,7 +109,7 @@ pub enum TrainError {
     },
     /// A file with weights cannot be used.
     #[error(transparent)]
-    Weights(#[from] pgm_model::weights::WeightsError),
+    Weights(#[from] pgm_weights::WeightsError),
     /// A tokenizer is not that of the weights.
     #[error(
         "the network of `{}` has a vocabulary of {network}, tokenizer `{name}` makes one of {tokenizer} (MASK included); name the one it was trained with",

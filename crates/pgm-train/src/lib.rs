@@ -65,7 +65,7 @@ pub use error::TrainError;
 pub use gradient_clipping::clip_by_global_norm;
 pub use metrics::{MetricRecord, MetricsLog};
 pub use observer::{TrainingEvent, TrainingObserver};
-pub use pgm_model::weights::WeightsChoice;
+pub use pgm_weights::WeightsChoice;
 pub use provenance::Provenance;
 pub use run_folder::{LoadedRun, RunFolder, vocabulary};
 pub use run_lock::RunLock;

@@ -3,7 +3,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use pgm_data::{Tokenizer, TokenizerSpec};
 use pgm_model::LanguageModelConfig;
-use pgm_model::weights::WeightsFile;
+use pgm_weights::WeightsFile;
 
 use crate::config::{ModelSection, ObjectiveKind};
 use crate::run_folder::vocabulary;

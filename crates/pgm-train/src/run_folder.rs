@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use pgm_data::{DataError, PreparedData, SpecialTokens, TokenDataset, Tokenizer};
-use pgm_model::weights::{WeightsChoice, WeightsSource};
 use pgm_model::{LanguageModel, LanguageModelConfig};
+use pgm_weights::{WeightsChoice, WeightsSource};
 use serde::{Deserialize, Serialize};
 
 use crate::{

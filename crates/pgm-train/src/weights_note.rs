@@ -1,6 +1,6 @@
 use pgm_data::{Packing, Tokenizer, TokenizerSpec};
 use pgm_eval::SamplingSettings;
-use pgm_model::weights::WeightsFile;
+use pgm_weights::WeightsFile;
 use serde::{Deserialize, Serialize};
 
 use crate::{ExperimentConfig, LoadedRun, ObjectiveSection, TrainError};
@@ -48,7 +48,7 @@ impl WeightsNote {
         }
     }
 
-    /// The pair for [`WeightsExport::notes`](pgm_model::weights::WeightsExport::notes).
+    /// The pair for [`WeightsExport::notes`](pgm_weights::WeightsExport::notes).
     pub fn pair(&self) -> (String, String) {
         let text = serde_json::to_string(self).expect("a note has a JSON form");
         (Self::KEY.to_owned(), text)

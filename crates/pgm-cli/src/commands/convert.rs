@@ -5,9 +5,9 @@ use std::{fs, io};
 use anyhow::{Context as _, Result, bail};
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
-use pgm_model::weights::{StoredDtype, WeightsExport, WeightsFile, WeightsFormat, WeightsSource};
 use pgm_model::{LanguageModel, LanguageModelConfig, cost};
 use pgm_train::{CheckpointChoice, RunFolder, WeightsChoice, WeightsNote};
+use pgm_weights::{StoredDtype, WeightsExport, WeightsFile, WeightsFormat, WeightsSource};
 
 use crate::{format, model_name};
 

@@ -5,8 +5,8 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::Args;
 use pgm_distill::{DIVERGENCE_PER_TOKEN, DistillConfig, Distiller};
-use pgm_model::weights::{WeightsChoice, WeightsFile};
 use pgm_train::{MetricRecord, MetricsLog, Outcome, RunFolder, WeightsNote, parse_toml};
+use pgm_weights::{WeightsChoice, WeightsFile};
 use serde_json::json;
 
 use super::config_args::{BUNDLED, resolve_inputs};

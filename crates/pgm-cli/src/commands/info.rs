@@ -6,13 +6,13 @@ use burn::tensor::Device;
 use clap::Args;
 use pgm_data::{SpecialTokenChoice, TokenRole, Tokenizer, TokenizerSpec};
 use pgm_eval::Judge;
+use pgm_judges::JudgeDescription;
 use pgm_model::LanguageModelConfig;
-use pgm_model::judges::JudgeDescription;
-use pgm_model::weights::{WeightsFile, WeightsSource};
 use pgm_train::{
     CheckpointChoice, ExperimentConfig, ObjectiveKind, RunFolder, WeightsChoice, WeightsNote,
     vocabulary,
 };
+use pgm_weights::{WeightsFile, WeightsSource};
 use serde_json::json;
 
 use super::config_args::ConfigArgs;

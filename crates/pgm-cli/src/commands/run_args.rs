@@ -4,8 +4,8 @@ use anyhow::{Context as _, Result, bail};
 use burn::tensor::Device;
 use clap::Args;
 use pgm_data::{SpecialTokenChoice, Tokenizer};
-use pgm_model::weights::{WeightsFile, WeightsSource};
 use pgm_train::{CheckpointChoice, LoadedRun, RunFolder, WeightsChoice};
+use pgm_weights::{WeightsFile, WeightsSource};
 use serde_json::{Value, json};
 
 use crate::hub::{LocatedModel, Origin};

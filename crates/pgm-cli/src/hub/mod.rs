@@ -12,7 +12,7 @@ mod snapshot;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use pgm_model::weights::ShardIndex;
+use pgm_weights::ShardIndex;
 
 use hub_client::HubClient;
 use hub_name::HubName;

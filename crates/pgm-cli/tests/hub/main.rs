@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use hub_server::{COMMIT, HubServer, TOKEN, sha256};
 
 fn golden(name: &str) -> PathBuf {
-    let golden = "../pgm-model/tests/golden";
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join(golden)
-        .join(name)
+    let golden = match name.strip_prefix("judges/") {
+        Some(judge) => Path::new("../pgm-judges/tests/golden").join(judge),
+        None => Path::new("../pgm-weights/tests/golden").join(name),
+    };
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(golden)
 }
 
 fn golden_bytes(name: &str) -> Vec<u8> {

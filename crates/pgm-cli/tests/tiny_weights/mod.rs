@@ -1,10 +1,10 @@
-//! Tokenizers for the tiny weights among the golden values of `pgm-model`.
+//! Tokenizers for the tiny weights among the golden values of `pgm-weights`.
 
 use std::path::{Path, PathBuf};
 
 /// The folder of the golden values.
 pub fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../pgm-model/tests/golden")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../pgm-weights/tests/golden")
 }
 
 /// Writes a tokenizer of `n_tokens`, without MASK: beginning, end, and single characters; all of ASCII are 100.

@@ -4,17 +4,17 @@ use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Distribution, Tensor};
-use pgm_model::weights::{WeightsChoice, WeightsFile};
 use pgm_model::{CausalDitConfig, LanguageModel, LanguageModelConfig};
+use pgm_weights::{WeightsChoice, WeightsFile};
 
 use super::cloze_reader::ClozeReader;
 
 pub(super) const MASK: usize = 100;
 
-/// A network with random weights among the golden values of `pgm-model`.
+/// A network with random weights among the golden values of `pgm-weights`.
 pub(super) fn golden(name: &str) -> LanguageModel {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../pgm-model/tests/golden")
+        .join("../pgm-weights/tests/golden")
         .join(name);
     let file = WeightsFile::open(path, WeightsChoice::default()).unwrap();
     file.load(Some(4), &Device::flex()).unwrap()

@@ -31,10 +31,10 @@ pub(crate) mod test_judge {
 
     use pgm_data::Tokenizer;
 
-    /// A judge among the golden values of `pgm-model`.
+    /// A judge among the golden values of `pgm-judges`.
     pub(crate) fn golden(name: &str) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../pgm-model/tests/golden/judges")
+            .join("../pgm-judges/tests/golden")
             .join(name)
     }
 

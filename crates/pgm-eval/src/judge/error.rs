@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
 use pgm_data::DataError;
-use pgm_model::judges::JudgeConfigError;
-use pgm_model::weights::WeightsError;
+use pgm_judges::JudgeConfigError;
+use pgm_weights::WeightsError;
 
 /// Why a judge could not be opened or used.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@ use pgm_data::{
     BpeTables, DeclaredToken, SpecialTokenChoice, TokenName, TokenRole, TokenSource, Tokenizer,
     WordSplit,
 };
-use pgm_model::weights::GgufFile;
+use pgm_weights::GgufFile;
 
 use super::JudgeError;
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use pgm_data::{SpecialTokenChoice, Tokenizer};
-use pgm_model::judges::{JudgeConfig, JudgeDescription, JudgeModel};
-use pgm_model::weights::{GgufFile, WeightsChoice, WeightsFile};
+use pgm_judges::{JudgeConfig, JudgeDescription, JudgeModel};
+use pgm_weights::{GgufFile, WeightsChoice, WeightsFile};
 
 pub use error::JudgeError;
 

@@ -17,7 +17,8 @@ impl FeedForward {
         Self::with_width(d_model, mlp_ratio * d_model, device)
     }
 
-    pub(crate) fn with_width(d_model: usize, d_hidden: usize, device: &Device) -> Self {
+    /// Layers of `d_hidden` features between, with random weights.
+    pub fn with_width(d_model: usize, d_hidden: usize, device: &Device) -> Self {
         Self {
             up: LinearConfig::new(d_model, d_hidden).init(device),
             down: LinearConfig::new(d_hidden, d_model).init(device),

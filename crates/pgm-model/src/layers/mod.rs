@@ -1,3 +1,5 @@
+//! Layers that the networks are made of.
+
 mod ada_layer_norm;
 mod feed_forward;
 mod output_layer;
@@ -43,7 +45,7 @@ pub(crate) fn repeat_modulation(modulation: Tensor<3>, shape: [usize; 3]) -> Ten
 }
 
 /// A projection without bias.
-pub(crate) fn projection(d_input: usize, d_output: usize, device: &Device) -> Linear {
+pub fn projection(d_input: usize, d_output: usize, device: &Device) -> Linear {
     LinearConfig::new(d_input, d_output)
         .with_bias(false)
         .init(device)
@@ -57,7 +59,7 @@ pub(crate) fn zero_linear(d_input: usize, d_output: usize, device: &Device) -> L
 }
 
 /// Applies a linear layer to all tokens in one matrix product, which is faster than one a sequence.
-pub(crate) fn apply(linear: &Linear, input: Tensor<3>) -> Tensor<3> {
+pub fn apply(linear: &Linear, input: Tensor<3>) -> Tensor<3> {
     let [batch, seq_len, d_input] = input.dims();
     let output = apply_to_rows(linear, input.reshape([batch * seq_len, d_input]));
     let d_output = output.dims()[1];
@@ -76,7 +78,7 @@ pub(crate) fn apply_to_rows(linear: &Linear, input: Tensor<2>) -> Tensor<2> {
 
 /// Cuts a packed projection `[batch, seq, N * d_model]` into `N` tensors
 /// `[batch, seq, heads, head_dim]`.
-pub(crate) fn split_heads<const N: usize>(packed: Tensor<3>, n_heads: usize) -> [Tensor<4>; N] {
+pub fn split_heads<const N: usize>(packed: Tensor<3>, n_heads: usize) -> [Tensor<4>; N] {
     let [batch, seq_len, width] = packed.dims();
     let d_model = width / N;
     std::array::from_fn(|i| {
@@ -92,7 +94,7 @@ pub(crate) fn split_heads<const N: usize>(packed: Tensor<3>, n_heads: usize) -> 
 /// Attention in which the last query reads all keys, and each one before it one key less.
 ///
 /// All are `[batch, heads, seq, head_dim]`.
-pub(crate) fn causal_attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>) -> Tensor<4> {
+pub fn causal_attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>) -> Tensor<4> {
     let options = AttentionModuleOptions {
         is_causal: true,
         ..Default::default()
@@ -101,7 +103,7 @@ pub(crate) fn causal_attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4
 }
 
 /// The inverse of splitting into heads.
-pub(crate) fn merge_heads(heads: Tensor<4>) -> Tensor<3> {
+pub fn merge_heads(heads: Tensor<4>) -> Tensor<3> {
     let [batch, seq_len, n_heads, head_dim] = heads.dims();
     heads.reshape([batch, seq_len, n_heads * head_dim])
 }
