@@ -8,7 +8,7 @@ use pgm_model::weights::{WeightsFile, WeightsSource};
 use pgm_train::{CheckpointChoice, LoadedRun, RunFolder, WeightsChoice};
 use serde_json::{Value, json};
 
-use crate::hub::{LocatedModel, Origin};
+use crate::model_name::{LocatedModel, Origin};
 use crate::{format, model_name, pretrained};
 
 /// Which trained model to use.

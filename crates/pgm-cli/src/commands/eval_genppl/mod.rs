@@ -23,8 +23,9 @@ use super::run_args::RunArgs;
 use super::run_start::provenance;
 use super::sample_drawing::DrawingArgs;
 use crate::device::{self, Backend};
-use crate::hub::{self, LocatedModel};
+
 use crate::interrupt;
+use crate::model_name::{self, LocatedModel};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -164,7 +165,7 @@ impl EvalGenpplArgs {
         if self.samples.is_none() {
             self.model.locate()?;
         }
-        let LocatedModel { path, origin } = hub::judge(&self.judge)?;
+        let LocatedModel { path, origin } = model_name::judge(&self.judge)?;
         let device = device::open(self.backend)?;
         let special_tokens = self.judge_special_tokens.clone().unwrap_or_default();
         let judge = Judge::open_choosing(&path, &special_tokens, &device)?;
