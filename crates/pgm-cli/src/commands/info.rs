@@ -7,6 +7,7 @@ use clap::Args;
 use pgm_data::{SpecialTokenChoice, TokenRole, Tokenizer, TokenizerSpec};
 use pgm_eval::Judge;
 use pgm_model::LanguageModelConfig;
+use pgm_model::cost::{CostReport, TrainingSettings};
 use pgm_model::judges::JudgeDescription;
 use pgm_model::weights::{WeightsFile, WeightsSource};
 use pgm_train::{
@@ -16,7 +17,7 @@ use pgm_train::{
 use serde_json::json;
 
 use super::config_args::ConfigArgs;
-use super::cost_report::{CostReport, TrainingSettings};
+use super::cost_table::CostTable;
 use crate::{format, model_name};
 
 const AFTER_HELP: &str = "\
@@ -122,7 +123,7 @@ impl InfoArgs {
             println!("{name:<24} {value}");
         }
         println!("{:<24} {}", "network", network_in_words(&subject.network));
-        println!("\n{report}");
+        println!("\n{}", CostTable(&report));
         if let Some(config) = experiment {
             println!("\n{}", config.to_toml());
         }
