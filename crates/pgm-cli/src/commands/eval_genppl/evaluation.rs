@@ -1,35 +1,15 @@
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use burn_train::Interrupter;
 use pgm_eval::{
-    EvalError, FeatureText, GenerativePerplexity, GenerativeReport, Judge, JudgingProgress,
-    ResultsFile, SampleSource,
+    EvalError, FeatureText, GenerativeEvaluation, GenerativePerplexity, GenerativeReport, Judge,
+    JudgingProgress, ResultsFile, SampleSource,
 };
 use serde_json::{Value, json};
 
 use super::super::results_folder::results_folder;
 use crate::progress::Stage;
-
-/// Texts from one source, judged.
-pub struct Evaluation {
-    /// The first column of the table.
-    pub name: String,
-    /// Which curve of a picture it belongs to.
-    pub curve: String,
-    /// Sampling steps.
-    pub n_steps: usize,
-    /// How the texts were drawn, in words; nothing for those of a file.
-    pub drawing: Option<String>,
-    /// What the judge said.
-    pub report: GenerativeReport,
-    /// All that decides the samples and their scores.
-    pub settings: Value,
-    /// Where the samples are.
-    pub results: PathBuf,
-    /// The judge's features of the texts, if they were asked for.
-    pub features: Vec<Vec<f32>>,
-}
 
 /// Ctrl-C came.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
@@ -61,7 +41,7 @@ impl Judging<'_> {
         source_settings: Value,
         n_samples: usize,
         folder: &Path,
-    ) -> Result<Evaluation> {
+    ) -> Result<GenerativeEvaluation> {
         let evaluation = GenerativePerplexity {
             n_samples,
             batch_size: self.batch_size,
@@ -111,7 +91,7 @@ impl Judging<'_> {
         judged?;
         let samples = &results.samples()[..n_samples];
         let features = samples.iter().filter_map(|sample| sample.feature.clone());
-        Ok(Evaluation {
+        Ok(GenerativeEvaluation {
             report: GenerativeReport::of(samples, self.seed)?,
             features: features.collect(),
             curve: String::new(),
@@ -120,18 +100,6 @@ impl Judging<'_> {
             name,
             settings,
             results: path,
-        })
-    }
-}
-
-impl Evaluation {
-    pub fn json(&self) -> Value {
-        json!({
-            "name": self.name,
-            "drawing": self.drawing,
-            "settings": self.settings,
-            "report": self.report,
-            "results": self.results.display().to_string(),
         })
     }
 }
