@@ -291,9 +291,10 @@ fn of_run(path: &Path) -> Result<Subject> {
 
 fn of_weights(path: &Path, n_heads: Option<usize>) -> Result<Subject> {
     let file = WeightsFile::open(path, WeightsChoice::Average)?;
-    let names = match file.is_published() {
-        true => "the authors'",
-        false => "this program's",
+    let names = if file.is_published() {
+        "the authors'"
+    } else {
+        "this program's"
     };
     let sets = match file.source() {
         WeightsSource::Only => "one set",

@@ -4,11 +4,11 @@ use anyhow::{Result, anyhow};
 use burn_train::Interrupter;
 use pgm_eval::{
     EvalError, FeatureText, GenerativeEvaluation, GenerativePerplexity, GenerativeReport, Judge,
-    JudgingProgress, ResultsFile, SampleSource,
+    JudgingProgress, SampleSource,
 };
 use serde_json::{Value, json};
 
-use super::super::results_folder::results_folder;
+use super::super::results_folder::{open_results, results_folder};
 use crate::progress::Stage;
 
 /// Ctrl-C came.
@@ -61,12 +61,7 @@ impl Judging<'_> {
             settings["features"] = json!(format!("last hidden state of the text {text}"));
         }
         let folder = results_folder(None, folder.to_path_buf())?;
-        let path = folder.join(ResultsFile::name_for(&settings));
-        let mut results = ResultsFile::open(&path, &settings)?;
-        let n_found = results.samples().len();
-        if n_found > 0 {
-            tracing::info!(n_found, path = %path.display(), "going on with samples judged before");
-        }
+        let mut results = open_results(&folder, &settings, "samples judged")?;
         let mut stage = Stage::new("judge", n_samples);
         let judged = evaluation.judge(self.judge, source, &mut results, &mut |progress| {
             let JudgingProgress {
@@ -99,7 +94,7 @@ impl Judging<'_> {
             drawing: None,
             name,
             settings,
-            results: path,
+            results: results.path().to_path_buf(),
         })
     }
 }
