@@ -24,19 +24,23 @@ use crate::pgm_args::PgmArgs;
 use crate::tests_run::TestArgs;
 
 const AFTER_HELP: &str = "\
-What the commands of `pgm` share:
+Every other command is one of `pgm`, which is built first: `cargo xtask train ...` is `pgm train ...`.
+  `cargo xtask pgm --help` lists them all, `cargo xtask train --help` shows what train takes.
   --backend <flex|wgpu|vulkan|metal|cuda>   what is built and computed on; flex, the CPU, by default
   --release, --dev   the profile; by default dev for flex (its dependencies are optimised there as
                      well) and release for the others
-  Everything else goes to `pgm` as it stands; `cargo xtask train --help` shows what train takes.
+  Everything else goes to `pgm` as it stands.
 
 Examples:
   cargo xtask sample                       text of the pretrained model
   cargo xtask train                        train a small model on the CPU in a few minutes
   cargo xtask sample --run runs/quickstart-pgm --backend wgpu --n 8
                                            draw 8 texts from it on a GPU
+  cargo xtask eval-ppl --run runs/quickstart-pgm
+                                           measure its perplexity on held-out text
   cargo xtask train --from pretrained --set 'data.inputs=[\"FOLDER\"]'
                                            go on with the pretrained model on your own text
+  cargo xtask bench train --backend cuda   how fast training steps are on a GPU
 
 The first build for a backend takes some minutes.";
 
@@ -50,35 +54,22 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Build `pgm` and train a model; without arguments the quick start
-    Train(PassedOn),
-    /// Build `pgm` and distil a trained model to fewer sampling steps
-    Distill(PassedOn),
-    /// Build `pgm` and draw text from a trained model; without `--run` or `--weights` the pretrained one
-    Sample(PassedOn),
-    /// Build `pgm` and measure the perplexity of a trained model
-    EvalPpl(PassedOn),
-    /// Build `pgm` and have a judge (GPT-2, Llama) say how likely the text of a trained model is
-    EvalGenppl(PassedOn),
-    /// Build `pgm` and have a trained model choose among answers, or say how texts end
-    EvalChoice(PassedOn),
-    /// Build `pgm` and show what a configuration, a run or a file with weights costs
-    Info(PassedOn),
-    /// Build `pgm` and write the weights of a run or of a published checkpoint in another format
-    Convert(PassedOn),
-    /// Build `pgm` and turn text into token shards that several runs share
-    PrepareData(PassedOn),
     /// Run the tests: all on the CPU, those of the kernels and the trainer on a GPU API
     Test(TestArgs),
     /// Run all that has to pass: format, lints, docs, tests, a shortened quick start
     Ci(CiArgs),
+    /// Build `pgm` and run it; `cargo xtask pgm --help` lists its commands
+    Pgm(PassedOn),
+    /// A command of `pgm` with its arguments.
+    #[command(external_subcommand)]
+    PgmCommand(Vec<OsString>),
 }
 
 /// Arguments that are for `pgm`, but for the few that decide what is built.
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
 struct PassedOn {
-    /// Arguments of `pgm`; see `--help` of the command
+    /// A command of `pgm` and its arguments
     #[arg(
         trailing_var_arg = true,
         allow_hyphen_values = true,
@@ -98,21 +89,14 @@ fn main() -> ExitCode {
 }
 
 fn run(task: Task) -> Result<ExitCode> {
-    let (command, passed_on) = match task {
-        Task::Train(passed_on) => ("train", passed_on),
-        Task::Distill(passed_on) => ("distill", passed_on),
-        Task::Sample(passed_on) => ("sample", passed_on),
-        Task::EvalPpl(passed_on) => ("eval-ppl", passed_on),
-        Task::EvalGenppl(passed_on) => ("eval-genppl", passed_on),
-        Task::EvalChoice(passed_on) => ("eval-choice", passed_on),
-        Task::Info(passed_on) => ("info", passed_on),
-        Task::Convert(passed_on) => ("convert", passed_on),
-        Task::PrepareData(passed_on) => ("prepare-data", passed_on),
-        Task::Test(args) => return args.run(),
-        Task::Ci(args) => return args.run(),
-    };
-    let args = PgmArgs::split(passed_on.args)?;
-    pgm_binary::build(&args.build)?.run(command, &args.passed_on)
+    match task {
+        Task::Test(args) => args.run(),
+        Task::Ci(args) => args.run(),
+        Task::Pgm(PassedOn { args }) | Task::PgmCommand(args) => {
+            let args = PgmArgs::split(args)?;
+            pgm_binary::build(&args.build)?.run(&args.passed_on)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -126,21 +110,51 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// What `pgm` is handed.
+    fn passed_on(args: &[&str]) -> Vec<OsString> {
+        match Cli::parse_from([&["cargo xtask"], args].concat()).task {
+            Task::Pgm(PassedOn { args }) | Task::PgmCommand(args) => args,
+            task => panic!("`{args:?}` was read as {task:?}"),
+        }
+    }
+
     #[test]
     fn help_of_a_pgm_command_reaches_pgm() {
-        let cli = Cli::parse_from(["cargo xtask", "train", "--help"]);
-        let Task::Train(passed_on) = cli.task else {
-            panic!("`train` was read as {:?}", cli.task);
-        };
-        assert_eq!(passed_on.args, ["--help"]);
+        assert_eq!(passed_on(&["train", "--help"]), ["train", "--help"]);
+        assert_eq!(passed_on(&["pgm", "--help"]), ["--help"]);
     }
 
     #[test]
     fn options_and_values_reach_pgm_in_order() {
-        let cli = Cli::parse_from(["cargo xtask", "sample", "--n", "2", "-v", "--", "--x"]);
-        let Task::Sample(passed_on) = cli.task else {
-            panic!("`sample` was read as {:?}", cli.task);
-        };
-        assert_eq!(passed_on.args, ["--n", "2", "-v", "--", "--x"]);
+        let args = ["sample", "--n", "2", "-v", "--", "--x"];
+        assert_eq!(passed_on(&args), args);
+        let with_pgm = [&["pgm"], &args[..]].concat();
+        assert_eq!(passed_on(&with_pgm), args);
+    }
+
+    #[test]
+    fn any_command_is_handed_on_and_the_own_ones_are_not() {
+        for args in [
+            &["bench", "train", "--n", "3"][..],
+            &["a-command-of-tomorrow"],
+        ] {
+            assert_eq!(passed_on(args), args);
+        }
+        let own = |name: &str| Cli::parse_from(["cargo xtask", name]).task;
+        assert!(matches!(own("test"), Task::Test(_)));
+        assert!(matches!(own("ci"), Task::Ci(_)));
+    }
+
+    #[test]
+    fn help_leads_to_the_commands_of_pgm() {
+        let help = Cli::command().render_help().to_string();
+        for words in [
+            "cargo xtask pgm --help",
+            "cargo xtask train",
+            "--backend <",
+            "\n  test ",
+        ] {
+            assert!(help.contains(words), "{words}: {help}");
+        }
     }
 }

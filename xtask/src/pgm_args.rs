@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::backend::Backend;
 use crate::command_line::CommandLine;
 
-/// The arguments of a command of `pgm`, split.
+/// A command of `pgm` and its arguments, split.
 #[derive(Debug, PartialEq, Eq)]
 pub struct PgmArgs {
     /// What to build.

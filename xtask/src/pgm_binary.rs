@@ -48,13 +48,13 @@ pub fn build(build: &PgmBuild) -> Result<PgmBinary> {
 }
 
 impl PgmBinary {
-    /// Runs `pgm <command> args` in the current folder, with our streams; gives its exit status.
+    /// Runs `pgm` with these arguments in the current folder, with our streams; gives its exit status.
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn run(&self, command: &str, args: &[OsString]) -> Result<ExitCode> {
+    pub fn run(&self, args: &[OsString]) -> Result<ExitCode> {
         let mut pgm = Command::new(&self.path);
-        pgm.arg(command).args(args);
+        pgm.args(args);
         become_command(pgm)
             .with_context(|| format!("`{}` could not be started", self.path.display()))
     }

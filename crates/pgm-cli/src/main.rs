@@ -6,7 +6,7 @@ mod dashboard;
 mod device;
 mod error_text;
 mod format;
-mod hub;
+mod hub_access;
 mod interrupt;
 mod introduction;
 mod live_text;

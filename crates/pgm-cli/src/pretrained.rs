@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use pgm_weights::{WeightsChoice, WeightsFile};
 
-use crate::hub::{LocatedModel, Origin};
+use crate::model_name::{LocatedModel, Origin};
 
 /// Its name, and that of its folder.
 pub const NAME: &str = "pretrained";

@@ -47,9 +47,11 @@ pub use error::EvalError;
 pub use evaluation_times::EvaluationTimes;
 pub use generation_progress::GenerationProgress;
 pub use generative::{
-    DrawnSample, Estimate, FeatureText, GenerativePerplexity, GenerativeReport, HeldOutSamples,
-    JudgedSample, JudgingProgress, ModelSamples, NumberedResult, PlotCurve, PlotPoint, ResultsFile,
-    SAMPLE_SEPARATOR, SampleSource, TextSamples, TextStatistics, TokenCost, draw_plots,
+    DrawnSample, Estimate, FeatureText, GenerativeComparison, GenerativeEvaluation,
+    GenerativePerplexity, GenerativeReport, HeldOutSamples, JudgedSample, JudgingProgress,
+    ModelSamples, NumberedResult, PlotCurve, PlotPoint, ResultsFile, SAMPLE_SEPARATOR,
+    SampleSource, Sweep, SweepError, SweptSettings, TextSamples, TextStatistics, TokenCost,
+    draw_plots,
 };
 pub use generator::{Generated, Generator};
 pub use judge::{Judge, JudgeError, JudgedRow};

@@ -5,6 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::Args;
 use pgm_distill::{DIVERGENCE_PER_TOKEN, DistillConfig, Distiller};
+use pgm_hub::HubName;
 use pgm_train::{MetricRecord, MetricsLog, Outcome, RunFolder, WeightsNote, parse_toml};
 use pgm_weights::{WeightsChoice, WeightsFile};
 use serde_json::json;
@@ -134,10 +135,11 @@ impl DistillArgs {
         if let Some(teacher) = &self.teacher {
             let is_file = teacher.is_file()
                 || pretrained::is_named_by(teacher)
-                || teacher.to_string_lossy().starts_with("hub:");
-            let (run, file) = match is_file {
-                true => (None, Some(teacher.clone())),
-                false => (Some(teacher.clone()), None),
+                || teacher.to_string_lossy().starts_with(HubName::PREFIX);
+            let (run, file) = if is_file {
+                (None, Some(teacher.clone()))
+            } else {
+                (Some(teacher.clone()), None)
             };
             config.teacher.run = run;
             config.teacher.weights_file = file;

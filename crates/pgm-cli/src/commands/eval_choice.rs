@@ -4,13 +4,12 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use pgm_eval::{
-    ChoiceEvaluation, ChoiceReport, Estimate, EvalError, LikelihoodKind, QuestionFile,
-    QuestionKind, ResultsFile,
+    ChoiceEvaluation, ChoiceReport, Estimate, EvalError, LikelihoodKind, QuestionFile, QuestionKind,
 };
 use pgm_model::LanguageModel;
 use serde_json::json;
 
-use super::results_folder::results_folder;
+use super::results_folder::{open_results, results_folder};
 use super::run_args::RunArgs;
 use crate::device::{self, Backend};
 use crate::progress::Stage;
@@ -129,8 +128,7 @@ impl EvalChoiceArgs {
         settings["seed"] = json!(self.seed);
         let usual = self.model.output_folder().join("choices");
         let folder = results_folder(self.results.as_deref(), usual)?;
-        let path = folder.join(ResultsFile::name_for(&settings));
-        let mut results = ResultsFile::open(&path, &settings)?;
+        let mut results = open_results(&folder, &settings, "questions answered")?;
         let interrupter = interrupt::graceful("stopping after these questions, which are kept")?;
         let mut stage = Stage::new("answer", n_questions);
         let answered = evaluation.answer(
@@ -152,7 +150,7 @@ impl EvalChoiceArgs {
         answered?;
         let report = ChoiceReport::of(&results.samples()[..n_questions], n_draws);
         if self.json {
-            let results = path.display().to_string();
+            let results = results.path().display().to_string();
             println!(
                 "{}",
                 json!({ "report": report, "settings": settings, "results": results })

@@ -4,13 +4,13 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use pgm_eval::{
-    EvalError, EvaluationTimes, Perplexity, PerplexityKind, ResultsFile, ScoredSequence,
+    EvalError, EvaluationTimes, Perplexity, PerplexityKind, PerplexityReport, ScoredSequence,
 };
 use pgm_model::LanguageModel;
 use serde_json::json;
 
 use super::eval_text::TextArgs;
-use super::results_folder::results_folder;
+use super::results_folder::{open_results, results_folder};
 use super::run_args::RunArgs;
 use super::run_start::provenance;
 use crate::device::{self, Backend};
@@ -103,12 +103,8 @@ impl EvalPplArgs {
         if !is_exact && self.times == Times::Full {
             settings["times"] = json!("full");
         }
-        let path = folder.join(ResultsFile::name_for(&settings));
-        let mut results = ResultsFile::<ScoredSequence>::open(&path, &settings)?;
-        let n_found = results.samples().len();
-        if n_found > 0 {
-            tracing::info!(n_found, path = %path.display(), "going on with sequences scored before");
-        }
+        let mut results = open_results::<ScoredSequence>(&folder, &settings, "sequences scored")?;
+        let path = results.path().display().to_string();
         let interrupter = interrupt::graceful("stopping after this batch, which is kept")?;
         let mut stage = Stage::new("score", n_sequences);
         let report = estimate.estimate(
@@ -129,22 +125,38 @@ impl EvalPplArgs {
             }
             report => report?,
         };
-        let counted = match is_exact {
-            true => "all but padding and the first of each row, which is BOS; the last counts",
-            false => "all but padding, hidden or not, BOS and EOS among them; the last counts",
+        let counted = if is_exact {
+            "all but padding and the first of each row, which is BOS; the last counts"
+        } else {
+            "all but padding, hidden or not, BOS and EOS among them; the last counts"
         };
         if self.json {
             let report = json!({
                 "report": report,
                 "tokens_counted": counted,
                 "settings": settings,
-                "results": path.display().to_string(),
+                "results": path,
                 "program": provenance(&device),
             });
             println!("{report}");
             return Ok(ExitCode::SUCCESS);
         }
-        println!("perplexity {}", format::perplexity(&report));
+        self.print_report(&report);
+        for (name, value) in [
+            ("text", text.source_in_words()),
+            ("rows", text.rows_in_words()),
+            ("tokens", counted.to_owned()),
+            ("weights", self.model.weights_in_words(&run)),
+            ("results", format!("`{path}`")),
+        ] {
+            println!("{name:<10} {value}");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Perplexity and nats, and what kind of figures they are.
+    fn print_report(&self, report: &PerplexityReport) {
+        println!("perplexity {}", format::perplexity(report));
         println!(
             "nll {:.4} ± {:.4} nats per token (standard error), {}",
             report.nll,
@@ -163,15 +175,5 @@ impl EvalPplArgs {
                 ),
             }
         );
-        for (name, value) in [
-            ("text", text.source_in_words()),
-            ("rows", text.rows_in_words()),
-            ("tokens", counted.to_owned()),
-            ("weights", self.model.weights_in_words(&run)),
-            ("results", format!("`{}`", path.display())),
-        ] {
-            println!("{name:<10} {value}");
-        }
-        Ok(ExitCode::SUCCESS)
     }
 }

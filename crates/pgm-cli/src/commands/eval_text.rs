@@ -74,14 +74,14 @@ impl TextArgs {
             return self.files(run, folder);
         }
         if !model.is_run() {
+            let source = model.source();
+            let hint = if source == pretrained::NAME {
+                " (it was trained on nearly all of the bundled text; pretrained/README.md says on what)"
+            } else {
+                ""
+            };
             bail!(
-                "`{}` comes without held-out text; name text that it was not trained on with --text FILE{}",
-                model.source(),
-                match model.source() == pretrained::NAME {
-                    true =>
-                        " (it was trained on nearly all of the bundled text; pretrained/README.md says on what)",
-                    false => "",
-                }
+                "`{source}` comes without held-out text; name text that it was not trained on with --text FILE{hint}"
             );
         }
         Ok(EvalText {

@@ -75,14 +75,15 @@ impl FromArgs {
             );
         }
         let checkpoint = self.checkpoint.unwrap_or(CheckpointChoice::Last);
-        let mut args = match is_run {
-            true => RunArgs::of_run(plain(from), checkpoint, self.raw_weights),
-            false => RunArgs {
+        let mut args = if is_run {
+            RunArgs::of_run(plain(from), checkpoint, self.raw_weights)
+        } else {
+            RunArgs {
                 tokenizer: self.tokenizer.clone(),
                 special_tokens: self.special_tokens.clone(),
                 n_heads: self.n_heads,
                 ..RunArgs::of_weights(plain(from), self.raw_weights)
-            },
+            }
         };
         args.locate()?;
         let model = args
@@ -163,9 +164,10 @@ impl WeightsToBeginWith {
 fn plain(path: &Path) -> PathBuf {
     let parts = path.components();
     let plain: PathBuf = parts.filter(|part| *part != Component::CurDir).collect();
-    match plain.as_os_str().is_empty() {
-        true => PathBuf::from("."),
-        false => plain,
+    if plain.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        plain
     }
 }
 

@@ -8,6 +8,7 @@ use pgm_data::{SpecialTokenChoice, TokenRole, Tokenizer, TokenizerSpec};
 use pgm_eval::Judge;
 use pgm_judges::JudgeDescription;
 use pgm_model::LanguageModelConfig;
+use pgm_model::cost::{CostReport, TrainingSettings};
 use pgm_train::{
     CheckpointChoice, ExperimentConfig, ObjectiveKind, RunFolder, WeightsChoice, WeightsNote,
     vocabulary,
@@ -16,7 +17,7 @@ use pgm_weights::{WeightsFile, WeightsSource};
 use serde_json::json;
 
 use super::config_args::ConfigArgs;
-use super::cost_report::{CostReport, TrainingSettings};
+use super::cost_table::CostTable;
 use crate::{format, model_name};
 
 const AFTER_HELP: &str = "\
@@ -122,7 +123,7 @@ impl InfoArgs {
             println!("{name:<24} {value}");
         }
         println!("{:<24} {}", "network", network_in_words(&subject.network));
-        println!("\n{report}");
+        println!("\n{}", CostTable(&report));
         if let Some(config) = experiment {
             println!("\n{}", config.to_toml());
         }
@@ -290,9 +291,10 @@ fn of_run(path: &Path) -> Result<Subject> {
 
 fn of_weights(path: &Path, n_heads: Option<usize>) -> Result<Subject> {
     let file = WeightsFile::open(path, WeightsChoice::Average)?;
-    let names = match file.is_published() {
-        true => "the authors'",
-        false => "this program's",
+    let names = if file.is_published() {
+        "the authors'"
+    } else {
+        "this program's"
     };
     let sets = match file.source() {
         WeightsSource::Only => "one set",

@@ -1,7 +1,7 @@
 mod bench;
 mod config_args;
 mod convert;
-mod cost_report;
+mod cost_table;
 mod distill;
 mod eval_choice;
 mod eval_genppl;

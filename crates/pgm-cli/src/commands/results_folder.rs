@@ -2,6 +2,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use pgm_eval::{NumberedResult, ResultsFile};
+use serde_json::Value;
 
 /// Makes the folder for results, that of `--results` or the usual one, and finds out whether results can be written
 /// there before any are computed.
@@ -20,6 +22,21 @@ pub fn results_folder(given: Option<&Path>, usual: PathBuf) -> Result<PathBuf> {
         )
     })?;
     Ok(folder)
+}
+
+/// Opens the file in a folder whose results are of these settings, or begins it; `what` are the results, in words.
+pub fn open_results<R: NumberedResult>(
+    folder: &Path,
+    settings: &Value,
+    what: &str,
+) -> Result<ResultsFile<R>> {
+    let path = folder.join(ResultsFile::name_for(settings));
+    let results = ResultsFile::open(&path, settings)?;
+    let n_found = results.samples().len();
+    if n_found > 0 {
+        tracing::info!(n_found, path = %path.display(), "going on with {what} before");
+    }
+    Ok(results)
 }
 
 fn probe(folder: &Path) -> std::io::Result<()> {

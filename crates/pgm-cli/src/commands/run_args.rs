@@ -8,7 +8,7 @@ use pgm_train::{CheckpointChoice, LoadedRun, RunFolder, WeightsChoice};
 use pgm_weights::{WeightsFile, WeightsSource};
 use serde_json::{Value, json};
 
-use crate::hub::{LocatedModel, Origin};
+use crate::model_name::{LocatedModel, Origin};
 use crate::{format, model_name, pretrained};
 
 /// Which trained model to use.
@@ -132,9 +132,10 @@ impl RunArgs {
 
     /// Opens the model.
     pub fn load(&self, device: &Device) -> Result<LoadedRun> {
-        let choice = match self.raw_weights {
-            true => WeightsChoice::Raw,
-            false => WeightsChoice::Average,
+        let choice = if self.raw_weights {
+            WeightsChoice::Raw
+        } else {
+            WeightsChoice::Average
         };
         let Some(path) = &self.weights else {
             return Ok(self.folder().load(self.checkpoint, choice, device)?);

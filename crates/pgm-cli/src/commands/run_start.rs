@@ -26,8 +26,9 @@ pub fn observer(
     loss_unit: &'static str,
 ) -> Box<dyn TrainingObserver> {
     let is_terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
-    match is_terminal && !is_plain {
-        true => Box::new(Dashboard::new(interrupter.clone(), n_steps, loss_unit)),
-        false => Box::new(TrainingProgress::default()),
+    if is_terminal && !is_plain {
+        Box::new(Dashboard::new(interrupter.clone(), n_steps, loss_unit))
+    } else {
+        Box::new(TrainingProgress::default())
     }
 }

@@ -100,9 +100,10 @@ fn answer(stream: &TcpStream, endpoint: &str, state: &Mutex<State>) -> std::io::
         None => resolve(path, endpoint, &headers, &state),
     };
     let is_transfer = method == "GET" && path.starts_with("/cdn/");
-    let n_sent = match is_transfer && !state.breaks.is_empty() {
-        true => state.breaks.remove(0).min(body.len()),
-        false => body.len(),
+    let n_sent = if is_transfer && !state.breaks.is_empty() {
+        state.breaks.remove(0).min(body.len())
+    } else {
+        body.len()
     };
     drop(state);
     answer_headers.push(("Content-Length".into(), body.len().to_string()));

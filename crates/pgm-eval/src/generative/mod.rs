@@ -1,6 +1,7 @@
 //! What a judge says about drawn text, and how varied the text is.
 
 mod bootstrap;
+mod comparison;
 mod feature_text;
 mod held_out_samples;
 mod judging;
@@ -10,9 +11,11 @@ mod results_file;
 mod sample_file;
 mod samples;
 mod statistics;
+mod sweep;
 mod text_samples;
 
 pub use bootstrap::Estimate;
+pub use comparison::{GenerativeComparison, GenerativeEvaluation};
 pub use feature_text::FeatureText;
 pub use held_out_samples::HeldOutSamples;
 pub use judging::{GenerativePerplexity, JudgedSample, JudgingProgress, TokenCost};
@@ -23,6 +26,7 @@ pub use results_file::{NumberedResult, ResultsFile};
 pub use sample_file::SAMPLE_SEPARATOR;
 pub use samples::{DrawnSample, ModelSamples, SampleSource};
 pub use statistics::TextStatistics;
+pub use sweep::{Sweep, SweepError, SweptSettings};
 pub use text_samples::TextSamples;
 
 #[cfg(test)]

@@ -1,4 +1,3 @@
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
@@ -9,9 +8,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
+use super::output_args::OutputArgs;
 use super::timing::Timing;
-use super::write_json;
-use crate::device::{self, Backend};
 
 /// Attention within and across groups, forward and with the backward pass
 ///
@@ -39,12 +37,8 @@ pub struct AttentionArgs {
     calls: usize,
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Write the results to a file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// What to compute on [default: the fastest in this binary]
-    #[arg(long)]
-    backend: Option<Backend>,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -97,9 +91,8 @@ impl AttentionArgs {
             self.n > 0 && self.calls > 0,
             "--n and --calls must be 1 or more"
         );
-        let device = device::open(self.backend)?;
-        let name = format!("{device:?}");
-        eprintln!("{name}");
+        let device = self.output.open_device()?;
+        eprintln!("{device:?}");
         println!(
             "{:<7} {:<17} {:<8} {:>5} {:>6} {:>10} {:>9} {:>9} {:>8}",
             "keys", "pass", "split", "batch", "length", "ms", "TFLOP/s", "GB/s", "first s"
@@ -112,7 +105,7 @@ impl AttentionArgs {
                         let case = self.case(&device, length, split, is_within, with_backward)?;
                         println!("{}", case.line());
                         cases.push(case);
-                        write_json(self.json.as_deref(), "attention", &name, &cases)?;
+                        self.output.write("attention", &device, &cases)?;
                     }
                 }
             }

@@ -1,4 +1,3 @@
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -6,14 +5,13 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use discrete_diffusion::distillation::TeacherTimes;
 use pgm_distill::{Directions, DistillationUpdate, Divergence, Normalisation};
-use pgm_train::{ObjectiveKind, ObjectiveTraining, TrainingMethod, TrainingState};
+use pgm_train::{ObjectiveKind, ObjectiveTraining, TrainingMethod};
 use serde::Serialize;
 
+use super::network_args::NetworkArgs;
+use super::output_args::OutputArgs;
 use super::random_batch::random_batch;
 use super::timing::{Timing, wait};
-use super::write_json;
-use crate::commands::config_args::ConfigArgs;
-use crate::device::{self, Backend};
 
 /// Distillation updates beside training steps of the same network and batch
 ///
@@ -21,7 +19,7 @@ use crate::device::{self, Backend};
 #[derive(Debug, Args)]
 pub struct DistillBenchArgs {
     #[command(flatten)]
-    config: ConfigArgs,
+    network: NetworkArgs,
     /// Sequences a step [default: the configuration's]
     #[arg(long)]
     batch_size: Option<usize>,
@@ -31,18 +29,11 @@ pub struct DistillBenchArgs {
     /// Sampling steps of the teacher: the fewer, the more tokens it draws
     #[arg(long, default_value_t = 1024)]
     teacher_steps: usize,
-    /// Token ids, MASK included
-    #[arg(long, default_value_t = 50258)]
-    vocab_size: usize,
     /// Steps of each kind that count, after one that does not
     #[arg(long, default_value_t = 10)]
     n: usize,
-    /// Write the results to a file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// What to compute on [default: the fastest in this binary]
-    #[arg(long)]
-    backend: Option<Backend>,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 #[derive(Debug, Serialize)]
@@ -63,7 +54,7 @@ impl DistillBenchArgs {
     pub fn run(self) -> Result<ExitCode> {
         ensure!(self.n > 0, "--n must be 1 or more");
         ensure!(self.teacher_steps > 0, "--teacher-steps must be 1 or more");
-        let mut config = self.config.load()?;
+        let mut config = self.network.config()?;
         if let Some(batch_size) = self.batch_size {
             config.training.batch_size = batch_size;
         }
@@ -76,10 +67,9 @@ impl DistillBenchArgs {
             kind != ObjectiveKind::Ar,
             "an autoregressive model cannot be distilled; take a PGM or an MDLM"
         );
-        let device = device::open(self.backend)?;
-        let name = format!("{device:?}");
-        let mask_token = self.vocab_size - 1;
-        let mut state = TrainingState::new(&config, self.vocab_size, mask_token, None, &device)?;
+        let device = self.output.open_device()?;
+        let mask_token = self.network.mask_token();
+        let mut state = self.network.state(&config, &device)?;
         let teacher = state.evaluation_network();
         let batch = random_batch(&config, mask_token);
         let update = |directions| DistillationUpdate {
@@ -138,7 +128,7 @@ impl DistillBenchArgs {
             }
         });
         let results: Vec<DistillResult> = results.collect();
-        write_json(self.json.as_deref(), "distill", &name, &results)?;
+        self.output.write("distill", &device, &results)?;
         Ok(ExitCode::SUCCESS)
     }
 }

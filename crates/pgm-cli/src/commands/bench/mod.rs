@@ -2,17 +2,17 @@
 
 mod attention;
 mod distill;
+mod network_args;
+mod output_args;
 mod random_batch;
 mod sample;
 mod timing;
 mod train;
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use serde::Serialize;
 
 use attention::AttentionArgs;
 use distill::DistillBenchArgs;
@@ -54,37 +54,4 @@ impl BenchArgs {
             What::Sample(args) => args.run(),
         }
     }
-}
-
-/// What a file with results says besides the results.
-#[derive(Debug, Serialize)]
-struct Report<'a, T> {
-    benchmark: &'static str,
-    version: &'static str,
-    commit: &'static str,
-    device: &'a str,
-    results: &'a [T],
-}
-
-/// Writes results where the user wants them.
-fn write_json<T: Serialize>(
-    path: Option<&Path>,
-    benchmark: &'static str,
-    device: &str,
-    results: &[T],
-) -> Result<()> {
-    let Some(path) = path else {
-        return Ok(());
-    };
-    let report = Report {
-        benchmark,
-        version: env!("CARGO_PKG_VERSION"),
-        commit: env!("PGM_COMMIT"),
-        device,
-        results,
-    };
-    let text = serde_json::to_string_pretty(&report)? + "\n";
-    pgm_data::write_file(path, text.as_bytes())?;
-    eprintln!("written to {}", path.display());
-    Ok(())
 }

@@ -1,43 +1,33 @@
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use clap::Args;
 use pgm_eval::{Context, Generator};
-use pgm_train::TrainingState;
 use serde::Serialize;
 
+use super::network_args::NetworkArgs;
+use super::output_args::OutputArgs;
 use super::timing::Timing;
-use super::write_json;
-use crate::commands::config_args::ConfigArgs;
 use crate::commands::sample_drawing::DrawingArgs;
-use crate::device::{self, Backend};
 use crate::format;
 
 /// Sampling from nothing, start to end
 #[derive(Debug, Args)]
 pub struct SampleBenchArgs {
     #[command(flatten)]
-    config: ConfigArgs,
+    network: NetworkArgs,
     #[command(flatten)]
     drawing: DrawingArgs,
     /// Sequences drawn at once; several are measured one by one
     #[arg(long, value_delimiter = ',', default_value = "32,1")]
     batch_size: Vec<usize>,
-    /// Token ids, MASK included
-    #[arg(long, default_value_t = 50258)]
-    vocab_size: usize,
     /// Batches that count, after one that does not
     #[arg(long, default_value_t = 3)]
     n: usize,
-    /// Write the results to a file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// What to compute on [default: the fastest in this binary]
-    #[arg(long)]
-    backend: Option<Backend>,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 #[derive(Debug, Serialize)]
@@ -57,11 +47,10 @@ struct SampleResult {
 impl SampleBenchArgs {
     pub fn run(self) -> Result<ExitCode> {
         ensure!(self.n > 0, "--n must be 1 or more");
-        let config = self.config.load()?;
-        let device = device::open(self.backend)?;
-        let name = format!("{device:?}");
-        let mask_token = self.vocab_size - 1;
-        let state = TrainingState::new(&config, self.vocab_size, mask_token, None, &device)?;
+        let config = self.network.config()?;
+        let device = self.output.open_device()?;
+        let mask_token = self.network.mask_token();
+        let state = self.network.state(&config, &device)?;
         let network = state.evaluation_network();
         let length = config.data.seq_len;
         let settings = self.drawing.settings(&config.sampling);
@@ -114,7 +103,7 @@ impl SampleBenchArgs {
                 result.first_batch_seconds,
             );
             results.push(result);
-            write_json(self.json.as_deref(), "sample", &name, &results)?;
+            self.output.write("sample", &device, &results)?;
         }
         Ok(ExitCode::SUCCESS)
     }

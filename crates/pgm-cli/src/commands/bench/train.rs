@@ -1,40 +1,31 @@
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use burn::module::Module;
 use clap::Args;
-use pgm_train::{ObjectiveTraining, TrainingMethod, TrainingState};
+use pgm_train::{ObjectiveTraining, TrainingMethod};
 use serde::Serialize;
 
+use super::network_args::NetworkArgs;
+use super::output_args::OutputArgs;
 use super::random_batch::random_batch;
 use super::timing::{Timing, wait};
-use super::write_json;
-use crate::commands::config_args::ConfigArgs;
-use crate::device::{self, Backend};
 use crate::format;
 
 /// Whole training steps: forward, backward, clipping, optimizer, averaged weights
 #[derive(Debug, Args)]
 pub struct TrainBenchArgs {
     #[command(flatten)]
-    config: ConfigArgs,
+    network: NetworkArgs,
     /// Sequences a step [default: the configuration's]
     #[arg(long)]
     batch_size: Option<usize>,
-    /// Token ids, MASK included
-    #[arg(long, default_value_t = 50258)]
-    vocab_size: usize,
     /// Steps that count, after two that do not
     #[arg(long, default_value_t = 10)]
     n: usize,
-    /// Write the results to a file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// What to compute on [default: the fastest in this binary]
-    #[arg(long)]
-    backend: Option<Backend>,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 #[derive(Debug, Serialize)]
@@ -53,14 +44,13 @@ struct TrainResult {
 impl TrainBenchArgs {
     pub fn run(self) -> Result<ExitCode> {
         ensure!(self.n > 0, "--n must be 1 or more");
-        let mut config = self.config.load()?;
+        let mut config = self.network.config()?;
         if let Some(batch_size) = self.batch_size {
             config.training.batch_size = batch_size;
         }
-        let device = device::open(self.backend)?;
-        let name = format!("{device:?}");
-        let mask_token = self.vocab_size - 1;
-        let mut state = TrainingState::new(&config, self.vocab_size, mask_token, None, &device)?;
+        let device = self.output.open_device()?;
+        let mask_token = self.network.mask_token();
+        let mut state = self.network.state(&config, &device)?;
         let length = config.data.seq_len;
         let batch_size = config.training.batch_size;
         let n_tokens = batch_size * length;
@@ -98,7 +88,7 @@ impl TrainBenchArgs {
             format::short(result.tokens_per_second),
             result.first_step_seconds,
         );
-        write_json(self.json.as_deref(), "train", &name, &[result])?;
+        self.output.write("train", &device, &[result])?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,35 +1,15 @@
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use burn_train::Interrupter;
 use pgm_eval::{
-    EvalError, FeatureText, GenerativePerplexity, GenerativeReport, Judge, JudgingProgress,
-    ResultsFile, SampleSource,
+    EvalError, FeatureText, GenerativeEvaluation, GenerativePerplexity, GenerativeReport, Judge,
+    JudgingProgress, SampleSource,
 };
 use serde_json::{Value, json};
 
-use super::super::results_folder::results_folder;
+use super::super::results_folder::{open_results, results_folder};
 use crate::progress::Stage;
-
-/// Texts from one source, judged.
-pub struct Evaluation {
-    /// The first column of the table.
-    pub name: String,
-    /// Which curve of a picture it belongs to.
-    pub curve: String,
-    /// Sampling steps.
-    pub n_steps: usize,
-    /// How the texts were drawn, in words; nothing for those of a file.
-    pub drawing: Option<String>,
-    /// What the judge said.
-    pub report: GenerativeReport,
-    /// All that decides the samples and their scores.
-    pub settings: Value,
-    /// Where the samples are.
-    pub results: PathBuf,
-    /// The judge's features of the texts, if they were asked for.
-    pub features: Vec<Vec<f32>>,
-}
 
 /// Ctrl-C came.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
@@ -61,7 +41,7 @@ impl Judging<'_> {
         source_settings: Value,
         n_samples: usize,
         folder: &Path,
-    ) -> Result<Evaluation> {
+    ) -> Result<GenerativeEvaluation> {
         let evaluation = GenerativePerplexity {
             n_samples,
             batch_size: self.batch_size,
@@ -81,12 +61,7 @@ impl Judging<'_> {
             settings["features"] = json!(format!("last hidden state of the text {text}"));
         }
         let folder = results_folder(None, folder.to_path_buf())?;
-        let path = folder.join(ResultsFile::name_for(&settings));
-        let mut results = ResultsFile::open(&path, &settings)?;
-        let n_found = results.samples().len();
-        if n_found > 0 {
-            tracing::info!(n_found, path = %path.display(), "going on with samples judged before");
-        }
+        let mut results = open_results(&folder, &settings, "samples judged")?;
         let mut stage = Stage::new("judge", n_samples);
         let judged = evaluation.judge(self.judge, source, &mut results, &mut |progress| {
             let JudgingProgress {
@@ -111,7 +86,7 @@ impl Judging<'_> {
         judged?;
         let samples = &results.samples()[..n_samples];
         let features = samples.iter().filter_map(|sample| sample.feature.clone());
-        Ok(Evaluation {
+        Ok(GenerativeEvaluation {
             report: GenerativeReport::of(samples, self.seed)?,
             features: features.collect(),
             curve: String::new(),
@@ -119,19 +94,7 @@ impl Judging<'_> {
             drawing: None,
             name,
             settings,
-            results: path,
-        })
-    }
-}
-
-impl Evaluation {
-    pub fn json(&self) -> Value {
-        json!({
-            "name": self.name,
-            "drawing": self.drawing,
-            "settings": self.settings,
-            "report": self.report,
-            "results": self.results.display().to_string(),
+            results: results.path().to_path_buf(),
         })
     }
 }

@@ -1,6 +1,4 @@
 mod evaluation;
-mod report;
-mod sweep;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,21 +8,20 @@ use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use pgm_data::SpecialTokenChoice;
 use pgm_eval::{
-    FeatureText, Generator, HeldOutSamples, Judge, MauveConfig, ModelSamples, SamplerKind,
-    SamplingSettings, TextSamples,
+    FeatureText, GenerativeComparison, GenerativeEvaluation, Generator, HeldOutSamples, Judge,
+    MauveConfig, ModelSamples, SamplerKind, SamplingSettings, Sweep, SweptSettings, TextSamples,
 };
-use pgm_train::{Checkpoint, CheckpointChoice, LoadedRun};
+use pgm_train::{Checkpoint, CheckpointChoice, LoadedRun, Provenance};
 use serde_json::{Value, json};
 
-use self::evaluation::{Evaluation, Judging, Stopped};
-use self::report::Results;
-use self::sweep::{Sweep, SweptSettings};
+use self::evaluation::{Judging, Stopped};
 use super::run_args::RunArgs;
 use super::run_start::provenance;
 use super::sample_drawing::DrawingArgs;
 use crate::device::{self, Backend};
-use crate::hub::{self, LocatedModel};
+
 use crate::interrupt;
+use crate::model_name::{self, LocatedModel};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -164,20 +161,9 @@ impl EvalGenpplArgs {
         if self.samples.is_none() {
             self.model.locate()?;
         }
-        let LocatedModel { path, origin } = hub::judge(&self.judge)?;
+        let located = model_name::judge(&self.judge)?;
         let device = device::open(self.backend)?;
-        let special_tokens = self.judge_special_tokens.clone().unwrap_or_default();
-        let judge = Judge::open_choosing(&path, &special_tokens, &device)?;
-        if !judge.unknown_keys().is_empty() {
-            tracing::warn!(
-                "the judge's description has keys that are not known and change nothing here: {}",
-                judge.unknown_keys().join(", ")
-            );
-        }
-        let judge = match origin {
-            Some(origin) => judge.with_name(origin.name),
-            None => judge,
-        };
+        let judge = self.open_judge(located, &device)?;
         let interrupter = interrupt::graceful("stopping; batches that were judged are kept")?;
         let mut judging = Judging {
             judge: &judge,
@@ -198,47 +184,70 @@ impl EvalGenpplArgs {
             }
             None => self.judge_model(&mut judging, &device)?,
         };
-        let max_length = judging.max_length;
-        let mut results = Results {
-            judge: &judge,
+        let provenance = provenance(&device);
+        let mut comparison = GenerativeComparison {
+            judge: judge.name().to_owned(),
             evaluations,
             references,
             features: judging.features,
-            max_length,
+            max_length: judging.max_length,
             seed: self.seed,
-            provenance: provenance(&device),
+            program: program_in_words(&provenance),
         };
-        if let Some(references) = &results.references {
-            let config = MauveConfig {
-                n_clusters: None,
-                n_seeds: MAUVE_SEEDS,
-                seed: self.seed,
-            };
-            for evaluation in &mut results.evaluations {
-                let mauve = config.compare(&evaluation.features, &references.features)?;
-                evaluation.report.mauve = Some(mauve);
-            }
+        comparison.compare_with_references(&MauveConfig {
+            n_clusters: None,
+            n_seeds: MAUVE_SEEDS,
+            seed: self.seed,
+        })?;
+        self.write(&comparison, &provenance)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn open_judge(&self, located: LocatedModel, device: &Device) -> Result<Judge> {
+        let LocatedModel { path, origin } = located;
+        let special_tokens = self.judge_special_tokens.clone().unwrap_or_default();
+        let judge = Judge::open_choosing(&path, &special_tokens, device)?;
+        if !judge.unknown_keys().is_empty() {
+            tracing::warn!(
+                "the judge's description has keys that are not known and change nothing here: {}",
+                judge.unknown_keys().join(", ")
+            );
         }
-        print!("{}", results.text());
+        Ok(match origin {
+            Some(origin) => judge.with_name(origin.name),
+            None => judge,
+        })
+    }
+
+    /// Prints the table, and writes the files that are asked for.
+    fn write(&self, comparison: &GenerativeComparison, provenance: &Provenance) -> Result<()> {
+        print!("{}", comparison.text());
         let pictures = match &self.plots {
             Some(folder) => {
                 std::fs::create_dir_all(folder)
                     .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
-                results.draw(folder)?
+                if comparison.evaluations.len() < 2 {
+                    bail!(
+                        "one evaluation makes no picture; --plots wants --sweep or --every-checkpoint"
+                    );
+                }
+                comparison.draw(folder)?
             }
             None => Vec::new(),
         };
         if let Some(path) = &self.markdown {
-            pgm_data::write_file(path, results.markdown(path, &pictures).as_bytes())?;
+            pgm_data::write_file(path, comparison.markdown(path, &pictures).as_bytes())?;
         }
         if let Some(path) = &self.json {
-            let text = serde_json::to_string_pretty(&results.json())?;
+            let mut object = comparison.json();
+            object["provenance"] = json!(provenance);
+            let text = serde_json::to_string_pretty(&object)?;
             pgm_data::write_file(path, text.as_bytes())?;
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     }
 
-    fn judge_file(&self, judging: &Judging, path: &Path) -> Result<Evaluation> {
+    fn judge_file(&self, judging: &Judging, path: &Path) -> Result<GenerativeEvaluation> {
         let mut source = TextSamples::read(path)?;
         let available = source.len();
         let n_samples = self.n.unwrap_or(available);
@@ -258,13 +267,14 @@ impl EvalGenpplArgs {
         &self,
         judging: &mut Judging,
         device: &Device,
-    ) -> Result<(Vec<Evaluation>, Option<Evaluation>)> {
-        let choices = match self.every_checkpoint {
-            true => Checkpoint::list(&self.model.folder().checkpoints())?
+    ) -> Result<(Vec<GenerativeEvaluation>, Option<GenerativeEvaluation>)> {
+        let choices = if self.every_checkpoint {
+            Checkpoint::list(&self.model.folder().checkpoints())?
                 .into_iter()
                 .map(|checkpoint| CheckpointChoice::Step(checkpoint.step))
-                .collect(),
-            false => vec![self.model.checkpoint],
+                .collect()
+        } else {
+            vec![self.model.checkpoint]
         };
         let mut evaluations = Vec::new();
         let mut references = None;
@@ -306,7 +316,7 @@ impl EvalGenpplArgs {
         model_settings: &Value,
         swept: SweptSettings,
         device: &Device,
-    ) -> Result<Evaluation> {
+    ) -> Result<GenerativeEvaluation> {
         swept.settings.check()?;
         let generator = Generator {
             settings: swept.settings,
@@ -349,7 +359,7 @@ impl EvalGenpplArgs {
         let name = name.join(", ");
         let folder = self.folder();
         let evaluation = judging.evaluate(name, &mut source, settings, n_draws, &folder)?;
-        Ok(Evaluation {
+        Ok(GenerativeEvaluation {
             curve: curve.join(", "),
             n_steps,
             drawing: Some(drawing(run, sampler, &generator.settings)),
@@ -363,7 +373,7 @@ impl EvalGenpplArgs {
         judging: &Judging,
         run: Option<&LoadedRun>,
         n_wanted: usize,
-    ) -> Result<Option<Evaluation>> {
+    ) -> Result<Option<GenerativeEvaluation>> {
         if !self.mauve {
             return Ok(None);
         }
@@ -423,6 +433,17 @@ fn file_settings(path: &Path, source: &TextSamples) -> Value {
         "samples": path.display().to_string(),
         "texts_sha256": source.fingerprint(),
     })
+}
+
+/// Which program computes, and on what, in words.
+fn program_in_words(provenance: &Provenance) -> String {
+    let Provenance {
+        version,
+        commit,
+        device,
+        ..
+    } = provenance;
+    format!("pgm {version} ({commit}) on {device}.")
 }
 
 /// What drew a text, in words.

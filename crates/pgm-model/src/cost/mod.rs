@@ -13,9 +13,13 @@
 //! has `1 + 2 (L - 1) / 3` in the encoder (own group) and `(L - 1) / 3` behind it (other group).
 //! The backward pass costs twice the forward pass.
 
+mod report;
+
 use discrete_diffusion::samplers::reveal_counts;
 
 use crate::{LanguageModelConfig, PartitionTransformerConfig, QueryProcessorKind};
+
+pub use report::{CostReport, PartParameters, SamplingCost, TrainingCost, TrainingSettings};
 
 /// Sinusoidal features of the noise level.
 const SIGMA_FEATURES: usize = 256;

@@ -2,10 +2,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
 use pgm_data::FileLock;
 
-use super::hub_name::HubName;
+use crate::{HubError, HubName};
 
 /// The folder that the hub's programs share: `models--OWNER--NAME/` with `blobs/` (files by their ETag), `snapshots/`
 /// (commits, whose files are links to blobs), `refs/` (the commit of a branch or tag) and `.no_exist/` (what a commit is
@@ -16,19 +15,9 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// The folder of `HF_HUB_CACHE`, or in `HF_HOME`, or the usual one in the home folder.
-    ///
-    /// # Errors
-    /// When there is no home folder.
-    pub fn from_environment() -> Result<Self> {
-        let folder = match (super::hub_client::variable("HF_HUB_CACHE"), home()) {
-            (Some(folder), _) => PathBuf::from(folder),
-            (None, Some(home)) => home.join("hub"),
-            (None, None) => bail!(
-                "there is no home folder to keep downloads in; set HF_HOME to the folder that they shall go to"
-            ),
-        };
-        Ok(Self { folder })
+    /// The cache in a folder, which need not exist.
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder }
     }
 
     fn repository(&self, name: &HubName) -> PathBuf {
@@ -44,7 +33,7 @@ impl Cache {
     }
 
     /// Notes the commit of a branch or tag.
-    pub fn set_commit(&self, name: &HubName, commit: &str) -> Result<()> {
+    pub fn set_commit(&self, name: &HubName, commit: &str) -> Result<(), HubError> {
         let path = self.repository(name).join("refs").join(&name.revision);
         self.write(&path, commit)
     }
@@ -61,7 +50,7 @@ impl Cache {
     }
 
     /// Notes that a commit has no such file.
-    pub fn set_absent(&self, name: &HubName, file: &str) -> Result<()> {
+    pub fn set_absent(&self, name: &HubName, file: &str) -> Result<(), HubError> {
         self.write(&self.absence(name, file), "")
     }
 
@@ -71,14 +60,14 @@ impl Cache {
     }
 
     /// Where a blob lies, whether it is there or not; its folder is made.
-    pub fn blob(&self, name: &HubName, etag: &str) -> Result<PathBuf> {
+    pub fn blob(&self, name: &HubName, etag: &str) -> Result<PathBuf, HubError> {
         let path = self.repository(name).join("blobs").join(etag);
         make_folder_of(&path)?;
         Ok(path)
     }
 
     /// Waits for whoever downloads a blob at the moment.
-    pub fn lock(&self, name: &HubName, etag: &str) -> Result<FileLock> {
+    pub fn lock(&self, name: &HubName, etag: &str) -> Result<FileLock, HubError> {
         let repository = self.repository(name);
         let repository = repository.file_name().unwrap_or_default();
         let locks = self.folder.join(".locks").join(repository);
@@ -90,7 +79,7 @@ impl Cache {
     }
 
     /// Puts a whole blob into its commit, as a link where the file system has them.
-    pub fn link(&self, name: &HubName, file: &str, etag: &str) -> Result<PathBuf> {
+    pub fn link(&self, name: &HubName, file: &str, etag: &str) -> Result<PathBuf, HubError> {
         let path = self.file(name, file);
         make_folder_of(&path)?;
         // Out of the folders of the file, of the commit and of `snapshots`.
@@ -101,14 +90,16 @@ impl Cache {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.exists() => {}
             Err(_) => {
                 let blob = self.blob(name, etag)?;
-                fs::rename(&blob, &path)
-                    .with_context(|| format!("cannot write `{}`", path.display()))?;
+                fs::rename(&blob, &path).map_err(|source| HubError::Link {
+                    path: path.clone(),
+                    source,
+                })?;
             }
         }
         Ok(path)
     }
 
-    fn write(&self, path: &Path, text: &str) -> Result<()> {
+    fn write(&self, path: &Path, text: &str) -> Result<(), HubError> {
         make_folder_of(path)?;
         pgm_data::write_file(path, text.as_bytes())?;
         Ok(())
@@ -120,26 +111,11 @@ pub fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// The folder of the hub's programs.
-pub fn home() -> Option<PathBuf> {
-    use super::hub_client::variable;
-    if let Some(home) = variable("HF_HOME") {
-        return Some(PathBuf::from(home));
-    }
-    let caches = match variable("XDG_CACHE_HOME") {
-        Some(caches) => PathBuf::from(caches),
-        None => std::env::home_dir()?.join(".cache"),
-    };
-    Some(caches.join("huggingface"))
-}
-
-fn make_folder_of(path: &Path) -> Result<()> {
+fn make_folder_of(path: &Path) -> Result<(), HubError> {
     let folder = path.parent().unwrap_or(Path::new(""));
-    fs::create_dir_all(folder).with_context(|| {
-        format!(
-            "cannot make the folder `{}` for downloads (HF_HOME names another)",
-            folder.display()
-        )
+    fs::create_dir_all(folder).map_err(|source| HubError::Folder {
+        path: folder.to_path_buf(),
+        source,
     })
 }
 

@@ -1,13 +1,11 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Result, bail};
-
-use super::Origin;
-use super::cache::is_commit;
-use super::hub_client::{Answer, HubClient};
-use super::hub_name::HubName;
+use crate::cache::is_commit;
+use crate::hub_client::Answer;
+use crate::{HubClient, HubError, HubName};
 
 /// A repository at one commit, whose files are downloaded when they are asked for.
+#[derive(Debug)]
 pub struct Snapshot<'a> {
     client: &'a HubClient,
     /// With the commit as its revision.
@@ -22,7 +20,7 @@ impl<'a> Snapshot<'a> {
     ///
     /// # Errors
     /// When the repository or the file does not exist or may not be read, or nobody answers and no answer is known.
-    pub fn of(client: &'a HubClient, name: &HubName, file: &str) -> Result<Self> {
+    pub fn open(client: &'a HubClient, name: &HubName, file: &str) -> Result<Self, HubError> {
         let at = |commit: &str, offline| Self {
             client,
             name: name.at(commit),
@@ -36,11 +34,11 @@ impl<'a> Snapshot<'a> {
                 client.cache.set_commit(name, &remote.commit)?;
                 return Ok(at(&remote.commit, None));
             }
-            Answer::Absent(refusal) => bail!("{refusal}"),
+            Answer::Absent(reason) => return Err(HubError::Missing { reason }),
             Answer::Unreachable(failure) => failure,
         };
         let Some(commit) = client.cache.commit_of(name) else {
-            bail!("{failure}");
+            return Err(HubError::Refused { reason: failure });
         };
         tracing::warn!(
             repository = %name.repository(), commit,
@@ -49,59 +47,36 @@ impl<'a> Snapshot<'a> {
         Ok(at(&commit, Some(failure)))
     }
 
-    /// Where the files are from.
-    pub fn origin(&self) -> Origin {
-        Origin {
-            name: self.name.to_string(),
-            results: Path::new("runs/hub").join(self.name.repository()),
-        }
+    /// The name of the repository, with the commit as its revision.
+    pub fn name(&self) -> &HubName {
+        &self.name
     }
 
-    /// Words for an error: that not everything could be looked for.
-    pub fn whence(&self) -> &'static str {
-        match self.offline {
-            Some(_) => " among what was downloaded before",
-            None => "",
-        }
+    /// Whether only what was downloaded before is looked at.
+    pub fn is_offline(&self) -> bool {
+        self.offline.is_some()
     }
 
     /// A file, downloaded unless it was before.
     ///
     /// # Errors
     /// When the repository has none of the name, or it cannot be downloaded.
-    pub fn file(&self, file: &str) -> Result<PathBuf> {
-        match self.find(file)? {
-            Ok(path) => Ok(path),
-            Err(reason) => bail!("{reason}"),
-        }
-    }
-
-    /// The same for a file that not every repository has.
-    ///
-    /// # Errors
-    /// When it cannot be downloaded.
-    pub fn file_if_any(&self, file: &str) -> Result<Option<PathBuf>> {
-        Ok(self.find(file)?.ok())
-    }
-
-    /// A file, or why there is none.
-    fn find(&self, file: &str) -> Result<Result<PathBuf, String>> {
+    pub fn file(&self, file: &str) -> Result<PathBuf, HubError> {
         let cache = &self.client.cache;
+        let repository = self.name.repository();
         let path = cache.file(&self.name, file);
         if path.exists() {
-            return Ok(Ok(path));
+            return Ok(path);
         }
         if cache.is_absent(&self.name, file) {
-            return Ok(Err(format!(
-                "`{}` has no file `{file}`",
-                self.name.repository()
-            )));
+            return Err(HubError::Missing {
+                reason: format!("`{repository}` has no file `{file}`"),
+            });
         }
         if let Some(failure) = &self.offline {
-            return Ok(Err(format!(
-                "`{file}` of `{}` was not downloaded before: {failure}",
-                self.name.repository()
-            )));
+            return Err(HubError::Missing {
+                reason: format!("`{file}` of `{repository}` was not downloaded before: {failure}"),
+            });
         }
         match self.client.ask(&self.name, file)? {
             Answer::Found(remote) => {
@@ -113,13 +88,25 @@ impl<'a> Snapshot<'a> {
                         self.client.download(&self.name, file, &remote, &blob)?;
                     }
                 }
-                Ok(Ok(cache.link(&self.name, file, &remote.etag)?))
+                cache.link(&self.name, file, &remote.etag)
             }
-            Answer::Absent(refusal) => {
+            Answer::Absent(reason) => {
                 cache.set_absent(&self.name, file)?;
-                Ok(Err(refusal))
+                Err(HubError::Missing { reason })
             }
-            Answer::Unreachable(failure) => bail!("{failure}"),
+            Answer::Unreachable(reason) => Err(HubError::Refused { reason }),
+        }
+    }
+
+    /// The same for a file that not every repository has.
+    ///
+    /// # Errors
+    /// When it cannot be downloaded.
+    pub fn file_if_any(&self, file: &str) -> Result<Option<PathBuf>, HubError> {
+        match self.file(file) {
+            Ok(path) => Ok(Some(path)),
+            Err(HubError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 }

@@ -1,4 +1,6 @@
-use pgm_eval::SamplingSettings;
+use std::str::FromStr;
+
+use crate::SamplingSettings;
 
 /// Values of settings to evaluate, in all combinations.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +34,15 @@ pub struct SweptSettings {
     pub curve: Vec<String>,
     /// The values of all settings that are swept.
     pub name: Vec<String>,
+}
+
+/// Why a text is not a sweep.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{reason}; wanted settings with numbers, as in `steps=8,16,32` or `temperature=0.8,1,top-p=0.9,1`"
+)]
+pub struct SweepError {
+    reason: String,
 }
 
 impl Sweep {
@@ -96,16 +107,12 @@ impl Setting {
     }
 }
 
-impl std::str::FromStr for Sweep {
-    type Err = String;
+impl FromStr for Sweep {
+    type Err = SweepError;
 
     /// Names and values, such as `temperature=0.8,0.9,top-p=0.9,1`.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let refused = |reason: String| {
-            format!(
-                "{reason}; wanted settings with numbers, as in `steps=8,16,32` or `temperature=0.8,1,top-p=0.9,1`"
-            )
-        };
+    fn from_str(text: &str) -> Result<Self, SweepError> {
+        let refused = |reason: String| SweepError { reason };
         let mut axes: Vec<Axis> = Vec::new();
         for part in text.split(',') {
             let value = match part.split_once('=') {
@@ -132,9 +139,10 @@ impl std::str::FromStr for Sweep {
                 return Err(refused(format!("`{text}` is no sweep")));
             };
             let value = value.trim();
-            let number: Option<f64> = match axis.setting.is_count() {
-                true => value.parse::<u32>().ok().map(f64::from),
-                false => value.parse().ok(),
+            let number: Option<f64> = if axis.setting.is_count() {
+                value.parse::<u32>().ok().map(f64::from)
+            } else {
+                value.parse().ok()
             };
             let Some(number) = number else {
                 let name = axis.setting.name();
@@ -190,7 +198,7 @@ mod tests {
             ),
             ("steps=8,steps=4", "`steps` stands there twice"),
         ] {
-            let error = text.parse::<Sweep>().unwrap_err();
+            let error = text.parse::<Sweep>().unwrap_err().to_string();
             assert!(error.starts_with(words), "{error}");
         }
     }

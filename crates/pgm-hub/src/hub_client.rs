@@ -1,7 +1,8 @@
-use std::fmt::Write as _;
+use std::error::Error;
+use std::fmt::{self, Write as _};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail};
 use ureq::config::RedirectAuthHeaders;
 use ureq::http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, ETAG, LOCATION, RANGE};
 use ureq::http::{HeaderMap, Response, StatusCode};
@@ -9,12 +10,12 @@ use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::typestate::WithoutBody;
 use ureq::{Agent, Body, RequestBuilder};
 
-use super::cache::{Cache, home, is_commit};
-use super::download::Trouble;
-use super::hub_name::HubName;
+use crate::cache::{Cache, is_commit};
+use crate::download::TransferError;
+use crate::{HubError, HubName};
 
-/// Where the hub is, unless `HF_ENDPOINT` names a mirror.
-const ENDPOINT: &str = "https://huggingface.co";
+/// Where the hub is.
+pub const ENDPOINT: &str = "https://huggingface.co";
 
 /// Until a server has to take a call.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -25,9 +26,31 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// Renamed repositories lead to their new names.
 const MAX_RENAMES: usize = 5;
 
+/// Which hub is asked, how, and where its files are kept.
+#[derive(Clone)]
+pub struct HubSettings {
+    /// Address of the hub or of a mirror, usually [`ENDPOINT`].
+    pub endpoint: String,
+    /// The folder that the hub's programs share; it need not exist.
+    pub cache: PathBuf,
+    /// Opens private and gated repositories.
+    pub token: Option<String>,
+    /// File with the certificates to trust instead of the built-in ones.
+    pub certificates: Option<PathBuf>,
+    /// Use only what was downloaded before.
+    pub is_offline: bool,
+}
+
+/// Called with the bytes of a file that are there so far; dropped when its download ends, whole or not.
+pub type DownloadProgress = Box<dyn FnMut(u64)>;
+
+/// Called with the name of a file and its size in bytes, if that is known, when its download starts.
+type OnDownload = Box<dyn Fn(&str, Option<u64>) -> DownloadProgress>;
+
 /// Asks the hub for files, and keeps them.
 pub struct HubClient {
-    pub cache: Cache,
+    pub(crate) cache: Cache,
+    pub(crate) on_download: OnDownload,
     agent: Agent,
     endpoint: String,
     token: Option<String>,
@@ -36,7 +59,7 @@ pub struct HubClient {
 
 /// A file on the hub.
 #[derive(Debug, Clone, PartialEq)]
-pub struct RemoteFile {
+pub(crate) struct RemoteFile {
     /// The commit that the revision asked for is.
     pub commit: String,
     /// What tells it from any other file: the SHA-256 of large ones, the hash of the Git blob of others.
@@ -46,7 +69,7 @@ pub struct RemoteFile {
 }
 
 /// What the hub says of a file.
-pub enum Answer {
+pub(crate) enum Answer {
     Found(RemoteFile),
     /// The repository has no such file; with words for it.
     Absent(String),
@@ -55,17 +78,15 @@ pub enum Answer {
 }
 
 impl HubClient {
-    /// A client as `HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME`, `HF_HUB_OFFLINE` and the usual variables for proxies and
-    /// certificates (`SSL_CERT_FILE`) say.
+    /// A client that calls `on_download` with the name and the size of each file that it downloads. Proxies are those of
+    /// the usual variables of the environment.
     ///
     /// # Errors
-    /// When the certificates cannot be read, or there is no place for downloads.
-    pub fn from_environment() -> Result<Self> {
-        let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.to_owned());
-        let is_offline = variable("HF_HUB_OFFLINE").is_some_and(|value| {
-            let value = value.to_ascii_lowercase();
-            ["1", "true", "yes", "on"].contains(&value.as_str())
-        });
+    /// When the certificates cannot be read.
+    pub fn new(
+        settings: HubSettings,
+        on_download: impl Fn(&str, Option<u64>) -> DownloadProgress + 'static,
+    ) -> Result<Self, HubError> {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .user_agent(concat!("pgm/", env!("CARGO_PKG_VERSION")))
@@ -75,24 +96,28 @@ impl HubClient {
             .timeout_connect(Some(CONNECT))
             .timeout_per_read(Some(SILENCE))
             .timeout_per_write(Some(SILENCE));
-        let config = match variable("SSL_CERT_FILE") {
+        let config = match &settings.certificates {
             Some(path) => {
-                let tls = TlsConfig::builder().root_certs(certificates(&path)?);
-                config.tls_config(tls.build())
+                let certificates = certificates(path).map_err(|source| HubError::Certificates {
+                    path: path.clone(),
+                    source,
+                })?;
+                config.tls_config(TlsConfig::builder().root_certs(certificates).build())
             }
             None => config,
         };
         Ok(Self {
-            cache: Cache::from_environment()?,
+            cache: Cache::new(settings.cache),
+            on_download: Box::new(on_download),
             agent: config.build().new_agent(),
-            endpoint: endpoint.trim_end_matches('/').to_owned(),
-            token: token(),
-            is_offline,
+            endpoint: settings.endpoint.trim_end_matches('/').to_owned(),
+            token: settings.token,
+            is_offline: settings.is_offline,
         })
     }
 
     /// Why nothing is asked for, if so.
-    pub fn offline(&self) -> Option<String> {
+    pub(crate) fn offline(&self) -> Option<String> {
         self.is_offline.then(|| {
             "HF_HUB_OFFLINE is set, so that nothing is downloaded; unset it, or name a folder with the files"
                 .to_owned()
@@ -103,7 +128,7 @@ impl HubClient {
     ///
     /// # Errors
     /// When the repository or the revision does not exist, access is refused, or the answer is not that of a hub.
-    pub fn ask(&self, name: &HubName, file: &str) -> Result<Answer> {
+    pub(crate) fn ask(&self, name: &HubName, file: &str) -> Result<Answer, HubError> {
         if let Some(reason) = self.offline() {
             return Ok(Answer::Unreachable(format!(
                 "`{}` cannot be looked up: {reason}",
@@ -146,41 +171,42 @@ impl HubClient {
                 StatusCode::NOT_FOUND if matches!(code, "" | "EntryNotFound") => {
                     Ok(Answer::Absent(refusal))
                 }
-                _ => Err(anyhow!(refusal)),
+                _ => Err(HubError::Refused { reason: refusal }),
             };
         }
-        bail!(
-            "`{}` leads from one name to the next without an end: {url}",
-            name.repository()
-        );
+        Err(HubError::Renames {
+            repository: name.repository(),
+            url,
+        })
     }
 
     /// Starts the transfer of a file, from a byte on.
     ///
     /// # Errors
     /// When nobody answers, or with a refusal.
-    pub(super) fn get(
+    pub(crate) fn get(
         &self,
         name: &HubName,
         file: &str,
         start: u64,
-    ) -> Result<Response<Body>, Trouble> {
+    ) -> Result<Response<Body>, TransferError> {
         let url = self.url(name, file);
         let request = self.with_token(self.agent.get(&url));
         let request = match start {
             0 => request,
             start => request.header(RANGE, format!("bytes={start}-")),
         };
-        let response = request.call().map_err(|error| {
-            Trouble::Broken(anyhow!(error).context(format!("no answer from {url}")))
+        let response = request.call().map_err(|source| {
+            let url = url.clone();
+            TransferError::Broken(Box::new(NoAnswer { url, source }))
         })?;
         match response.status() {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
                 Ok(response)
             }
-            _ => Err(Trouble::Final(anyhow!(
-                self.refusal(name, file, &url, &response)
-            ))),
+            _ => Err(TransferError::Final(HubError::Refused {
+                reason: self.refusal(name, file, &url, &response),
+            })),
         }
     }
 
@@ -248,6 +274,36 @@ impl HubClient {
     }
 }
 
+impl fmt::Debug for HubSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HubSettings")
+            .field("endpoint", &self.endpoint)
+            .field("cache", &self.cache)
+            .field("has_token", &self.token.is_some())
+            .field("certificates", &self.certificates)
+            .field("is_offline", &self.is_offline)
+            .finish()
+    }
+}
+
+impl fmt::Debug for HubClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HubClient")
+            .field("endpoint", &self.endpoint)
+            .field("cache", &self.cache)
+            .field("is_offline", &self.is_offline)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A transfer that was asked for in vain.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer from {url}")]
+struct NoAnswer {
+    url: String,
+    source: ureq::Error,
+}
+
 const ERROR_CODE: &str = "x-error-code";
 
 /// Where a redirection leads, if that is on the same host.
@@ -264,7 +320,7 @@ fn within_host(url: &str, location: &str) -> Option<String> {
 }
 
 /// What the hub's answer says of a file. Of one that lies elsewhere, size and ETag are the linked ones.
-fn remote_file(headers: &HeaderMap, is_elsewhere: bool, url: &str) -> Result<RemoteFile> {
+fn remote_file(headers: &HeaderMap, is_elsewhere: bool, url: &str) -> Result<RemoteFile, HubError> {
     let commit = text(headers, "x-repo-commit").filter(|commit| is_commit(commit));
     let etag = text(headers, "x-linked-etag").or_else(|| text(headers, ETAG.as_str()));
     let etag = etag.map(|etag| etag.trim_start_matches("W/").trim_matches('"'));
@@ -276,12 +332,13 @@ fn remote_file(headers: &HeaderMap, is_elsewhere: bool, url: &str) -> Result<Rem
                 .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     };
     let (Some(commit), Some(etag)) = (commit, etag.filter(is_name)) else {
-        bail!(
-            "{url} does not answer as the Hugging Face hub does (commit {:?}, ETag {:?}); does HF_ENDPOINT name a mirror of \
-             it?",
-            text(headers, "x-repo-commit").unwrap_or_default(),
-            etag.unwrap_or_default()
-        );
+        return Err(HubError::NotAHub {
+            url: url.to_owned(),
+            commit: text(headers, "x-repo-commit")
+                .unwrap_or_default()
+                .to_owned(),
+            etag: etag.unwrap_or_default().to_owned(),
+        });
     };
     let own = text(headers, CONTENT_LENGTH.as_str()).filter(|_| !is_elsewhere);
     let size = text(headers, "x-linked-size").or(own);
@@ -296,31 +353,11 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// A variable of the environment that is set and not empty.
-pub(super) fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-/// `HF_TOKEN`, or the token that the hub's own program keeps.
-fn token() -> Option<String> {
-    let kept = || {
-        let path = match variable("HF_TOKEN_PATH") {
-            Some(path) => path.into(),
-            None => home()?.join("token"),
-        };
-        pgm_data::read_text(path).ok()
-    };
-    let token = variable("HF_TOKEN").or_else(kept)?;
-    let token = token.trim();
-    (!token.is_empty()).then(|| token.to_owned())
-}
-
-fn certificates(path: &str) -> Result<RootCerts> {
-    let context = || format!("cannot read certificates from `{path}`, which SSL_CERT_FILE names");
-    let pem = std::fs::read(path).with_context(context)?;
+fn certificates(path: &Path) -> Result<RootCerts, Box<dyn Error + Send + Sync>> {
+    let pem = std::fs::read(path)?;
     let mut certificates = Vec::new();
     for item in parse_pem(&pem) {
-        if let PemItem::Certificate(certificate) = item.with_context(context)? {
+        if let PemItem::Certificate(certificate) = item? {
             certificates.push(certificate);
         }
     }

@@ -1,10 +1,6 @@
 use std::fmt;
-use std::path::Path;
 
-use anyhow::{Result, bail};
-
-/// What the command line puts in front of a name on the hub.
-const PREFIX: &str = "hub:";
+use crate::HubError;
 
 /// The revision that is taken unless one is named.
 const MAIN: &str = "main";
@@ -12,7 +8,9 @@ const MAIN: &str = "main";
 /// A repository on the hub, or a file in one: `OWNER/NAME[/FILE][@REVISION]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HubName {
+    /// The user or organisation.
     pub owner: String,
+    /// The repository's own name.
     pub name: String,
     /// Path in the repository; none for the repository as a whole.
     pub file: Option<String>,
@@ -21,22 +19,14 @@ pub struct HubName {
 }
 
 impl HubName {
-    /// The name that a path on the command line is: with `hub:` in front, and no local file or folder.
-    ///
-    /// # Errors
-    /// When what follows the prefix is no name.
-    pub fn of(path: &Path) -> Result<Option<Self>> {
-        match path.to_str().and_then(|text| text.strip_prefix(PREFIX)) {
-            Some(text) if !path.exists() => Self::parse(text).map(Some),
-            _ => Ok(None),
-        }
-    }
+    /// What stands in front of a name on the hub where a path could stand as well.
+    pub const PREFIX: &str = "hub:";
 
     /// Reads a name, without the prefix.
     ///
     /// # Errors
     /// When it is none.
-    pub fn parse(text: &str) -> Result<Self> {
+    pub fn parse(text: &str) -> Result<Self, HubError> {
         let (place, revision) = match text.rsplit_once('@') {
             Some((place, revision)) => (place, revision),
             None => (text, MAIN),
@@ -48,10 +38,9 @@ impl HubName {
         // All of them become parts of paths in the cache.
         let is_fine = is_word(owner) && is_word(name) && file.is_none_or(is_path);
         if !is_fine || !is_path(revision) {
-            bail!(
-                "`{PREFIX}{text}` names nothing on the hub; wanted `{PREFIX}OWNER/NAME`, `{PREFIX}OWNER/NAME/FILE`, \
-                 either with `@REVISION` behind it, as in `{PREFIX}openai-community/gpt2-large@main`"
-            );
+            return Err(HubError::Name {
+                text: text.to_owned(),
+            });
         }
         Ok(Self {
             owner: owner.to_owned(),
@@ -133,16 +122,5 @@ mod tests {
                 "{text}: {error}"
             );
         }
-    }
-
-    #[test]
-    fn only_the_prefix_leads_to_the_hub() {
-        assert_eq!(
-            HubName::of(Path::new("openai-community/gpt2")).unwrap(),
-            None
-        );
-        let name = HubName::of(Path::new("hub:openai-community/gpt2")).unwrap();
-        assert_eq!(name.unwrap().repository(), "openai-community/gpt2");
-        assert!(HubName::of(Path::new("hub:gpt2")).is_err());
     }
 }

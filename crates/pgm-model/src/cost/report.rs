@@ -1,9 +1,6 @@
-use std::fmt;
-
-use pgm_model::{LanguageModelConfig, cost};
 use serde::Serialize;
 
-use crate::format;
+use crate::{LanguageModelConfig, cost};
 
 /// Bytes of a float32.
 const FLOAT: usize = 4;
@@ -23,46 +20,73 @@ pub struct TrainingSettings {
     pub passes: usize,
 }
 
-/// What a network costs in training and at sampling.
-#[derive(Debug, Serialize)]
+/// What a network costs in training and at sampling. Memory is for float32.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CostReport {
-    parameters: Vec<PartParameters>,
-    n_parameters: usize,
-    seq_len: usize,
+    /// Of each part, in the order in which tokens pass through.
+    pub parameters: Vec<PartParameters>,
+    /// All parameters.
+    pub n_parameters: usize,
+    /// Tokens of a sequence.
+    pub seq_len: usize,
+    /// The cost of training, if it is known how.
     #[serde(skip_serializing_if = "Option::is_none")]
-    training: Option<TrainingCost>,
-    sampling: SamplingCost,
+    pub training: Option<TrainingCost>,
+    /// The cost of drawing sequences.
+    pub sampling: SamplingCost,
 }
 
-#[derive(Debug, Serialize)]
-struct PartParameters {
-    part: &'static str,
-    count: usize,
+/// Parameters of a part of a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PartParameters {
+    /// Name of the part.
+    pub part: &'static str,
+    /// Its parameters.
+    pub count: usize,
 }
 
-#[derive(Debug, Serialize)]
-struct TrainingCost {
-    n_steps: usize,
-    batch_size: usize,
-    micro_batch_size: usize,
-    tokens_per_step: usize,
-    tokens: usize,
-    flops_per_token: f64,
-    flops: f64,
-    weight_bytes: usize,
-    gradient_bytes: usize,
-    adam_bytes: usize,
-    average_bytes: usize,
-    activation_bytes_estimate: usize,
+/// What training costs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TrainingCost {
+    /// Optimizer steps.
+    pub n_steps: usize,
+    /// Sequences of an optimizer step.
+    pub batch_size: usize,
+    /// Sequences that go through the network at once.
+    pub micro_batch_size: usize,
+    /// Tokens of an optimizer step.
+    pub tokens_per_step: usize,
+    /// Tokens of all steps.
+    pub tokens: usize,
+    /// Floating-point operations per token.
+    pub flops_per_token: f64,
+    /// Floating-point operations of all steps.
+    pub flops: f64,
+    /// Bytes of the weights.
+    pub weight_bytes: usize,
+    /// Bytes of their gradients.
+    pub gradient_bytes: usize,
+    /// Bytes of Adam's two moments.
+    pub adam_bytes: usize,
+    /// Bytes of the averaged weights; 0 if none are kept.
+    pub average_bytes: usize,
+    /// Bytes kept for the backward pass, about.
+    pub activation_bytes_estimate: usize,
 }
 
-#[derive(Debug, Serialize)]
-struct SamplingCost {
-    n_steps: usize,
-    batch_size: usize,
-    flops_per_token: f64,
-    weight_bytes: usize,
-    activation_bytes_estimate: usize,
+/// What sampling costs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SamplingCost {
+    /// Sampling steps.
+    pub n_steps: usize,
+    /// Sequences drawn at once.
+    pub batch_size: usize,
+    /// Floating-point operations per drawn token.
+    pub flops_per_token: f64,
+    /// Bytes of the weights.
+    pub weight_bytes: usize,
+    /// Bytes held by the largest step, about.
+    pub activation_bytes_estimate: usize,
 }
 
 impl CostReport {
@@ -121,7 +145,8 @@ impl CostReport {
 }
 
 impl TrainingCost {
-    fn bytes(&self) -> usize {
+    /// Bytes of everything that is held at once, about.
+    pub fn bytes(&self) -> usize {
         self.weight_bytes
             + self.gradient_bytes
             + self.adam_bytes
@@ -130,82 +155,10 @@ impl TrainingCost {
     }
 }
 
-impl fmt::Display for CostReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut row = |name: &str, value: String| writeln!(f, "{name:<24} {value:>14}");
-        row("parameters", format::count(self.n_parameters))?;
-        for PartParameters { part, count } in &self.parameters {
-            row(&format!("  {part}"), format::count(*count))?;
-        }
-        if let Some(training) = &self.training {
-            let (batch, seq_len) = (
-                format::count(training.batch_size),
-                format::count(self.seq_len),
-            );
-            writeln!(
-                f,
-                "\ntraining, {} steps of {batch} sequences of {seq_len} tokens",
-                format::count(training.n_steps)
-            )?;
-            let mut row = |name: &str, value: String| writeln!(f, "  {name:<22} {value:>14}");
-            row("tokens a step", format::count(training.tokens_per_step))?;
-            row("tokens", scaled(training.tokens as f64, ""))?;
-            row("operations a token", scaled(training.flops_per_token, ""))?;
-            row("operations", format!("{:.2e}", training.flops))?;
-            row("memory", bytes(training.bytes()))?;
-            row("  weights", bytes(training.weight_bytes))?;
-            row("  gradients", bytes(training.gradient_bytes))?;
-            row("  Adam's moments", bytes(training.adam_bytes))?;
-            if training.average_bytes > 0 {
-                row("  averaged weights", bytes(training.average_bytes))?;
-            }
-            let activations = training.activation_bytes_estimate;
-            row("  activations, about", bytes(activations))?;
-            let at_once = training.micro_batch_size.max(1);
-            row("    sequences at once", format::count(at_once))?;
-            row("    of a sequence", bytes(activations / at_once))?;
-        }
-        let sampling = &self.sampling;
-        writeln!(
-            f,
-            "\nsampling, {} sequences of {} tokens at once, {} steps",
-            format::count(sampling.batch_size),
-            format::count(self.seq_len),
-            format::count(sampling.n_steps)
-        )?;
-        let mut row = |name: &str, value: String| writeln!(f, "  {name:<22} {value:>14}");
-        row("operations a token", scaled(sampling.flops_per_token, ""))?;
-        row("weights", bytes(sampling.weight_bytes))?;
-        write!(
-            f,
-            "  {:<22} {:>14}",
-            "activations, about",
-            bytes(sampling.activation_bytes_estimate)
-        )
-    }
-}
-
-fn bytes(n: usize) -> String {
-    scaled(n as f64, "B")
-}
-
-/// `1.23 GB`: powers of 1000.
-fn scaled(value: f64, unit: &str) -> String {
-    let prefixes = ["", "k", "M", "G", "T", "P"];
-    let mut prefix = 0;
-    let mut value = value;
-    while value >= 1000.0 && prefix + 1 < prefixes.len() {
-        value /= 1000.0;
-        prefix += 1;
-    }
-    format!("{value:.2} {}{unit}", prefixes[prefix])
-}
-
 #[cfg(test)]
 mod tests {
-    use pgm_model::DitConfig;
-
     use super::*;
+    use crate::DitConfig;
 
     #[test]
     fn memory_and_tokens_follow_from_the_settings() {
@@ -232,8 +185,5 @@ mod tests {
         // Two of the four sequences at once, each of them twice.
         let numbers = 2 * 2 * 1024 * cost::training_activations(&network, 1024);
         assert_eq!(training.activation_bytes_estimate, 4 * numbers);
-        let text = report.to_string();
-        assert!(text.contains("169,627,218"), "{text}");
-        assert!(text.contains("10 steps of 4 sequences"), "{text}");
     }
 }
