@@ -5,10 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::Precision;
 use crate::config::{ConfigError, check_sizes};
-use crate::encoder::{BlockSizes, Encoder};
+use crate::encoder::{Encoder, EncoderContext};
 use crate::input::{positions, segments};
-use crate::layers::{OutputLayer, RotaryEmbedding, SigmaEmbedding};
-use crate::partition_transformer::token_embedding;
+use crate::layers::{
+    BlockConfig, OutputLayer, OutputLayerConfig, RotaryEmbedding, SigmaEmbedding,
+    SigmaEmbeddingConfig, token_embedding,
+};
 
 /// Sizes of a [`Dit`]. The defaults are the published MDLM on GPT-2 tokens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,18 +68,26 @@ impl DitConfig {
         if let Err(error) = self.validate() {
             panic!("{error}");
         }
-        let sizes = BlockSizes {
+        let block = BlockConfig {
             d_model: self.d_model,
             n_heads: self.n_heads,
-            cond_dim: self.cond_dim,
             mlp_ratio: self.mlp_ratio,
+            cond_dim: Some(self.cond_dim),
             dropout: self.dropout,
+        };
+        let output_layer = OutputLayerConfig {
+            d_model: self.d_model,
+            cond_dim: self.cond_dim,
+            vocab_size: self.vocab_size,
+        };
+        let sigma_embedding = SigmaEmbeddingConfig {
+            cond_dim: self.cond_dim,
         };
         Dit {
             token_embedding: token_embedding(self.vocab_size, self.d_model, device),
-            sigma_embedding: SigmaEmbedding::new(self.cond_dim, device),
-            encoder: Encoder::new(self.n_blocks, sizes, device),
-            output_layer: OutputLayer::new(self.d_model, self.cond_dim, self.vocab_size, device),
+            sigma_embedding: sigma_embedding.init(device),
+            encoder: Encoder::new(self.n_blocks, block, device),
+            output_layer: output_layer.init(device),
             head_dim: self.d_model / self.n_heads,
             precision: Precision::default(),
         }
@@ -164,7 +174,12 @@ impl Dit {
         let lengths = vec![seq_len; batch];
         let segments = segments(&lengths, seq_len, &lengths, seq_len, &tokens);
         let embedded = self.token_embedding.forward(tokens);
-        self.encoder
-            .forward(embedded, conditioning, &angles, &segments, self.precision)
+        let context = EncoderContext {
+            conditioning,
+            angles: &angles,
+            segments: &segments,
+            precision: self.precision,
+        };
+        self.encoder.forward(embedded, &context)
     }
 }

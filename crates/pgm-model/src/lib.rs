@@ -47,24 +47,18 @@ mod input;
 pub mod judges;
 mod key_value_cache;
 mod language_model;
-mod layers;
+pub mod layers;
 mod partition_transformer;
 mod precision;
 pub mod weights;
 
 pub use causal_dit::{CausalDit, CausalDitConfig};
 pub use config::ConfigError;
-pub use decoder::{Decoder, DecoderBlock};
 pub use discrete_diffusion::{KnownTokens, QueryPositions};
 pub use dit::{Dit, DitConfig};
-pub use encoder::{Encoder, EncoderBlock};
-pub use group_swap::{GroupSwap, PreQuery, QueryProcessor, QueryProcessorKind};
+pub use group_swap::{GroupSwap, GroupSwapConfig, PreQuery, QueryProcessorKind};
 pub use input::SortedTokens;
-pub use key_value_cache::KeyValueCache;
+pub use key_value_cache::{BlockCache, KeyValueCache};
 pub use language_model::{LanguageModel, LanguageModelConfig};
-pub use layers::{
-    AdaLayerNorm, FeedForward, Modulation, OutputLayer, RotaryAngles, RotaryEmbedding,
-    SigmaEmbedding,
-};
 pub use partition_transformer::{PartitionTransformer, PartitionTransformerConfig};
 pub use precision::Precision;

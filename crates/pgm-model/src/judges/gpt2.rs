@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::foreign_names::ForeignNames;
 use super::judge_config::{JudgeConfigError, check_heads, check_sizes};
 use crate::input::positions;
-use crate::layers::{FeedForward, apply, causal_attention, merge_heads, split_heads};
+use crate::layers::{
+    FeedForward, FeedForwardConfig, apply, causal_attention, merge_heads, split_heads,
+};
 
 /// Sizes of a [`Gpt2`], by the names of its `config.json`. The defaults are those of GPT-2 small.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -203,7 +205,11 @@ impl Gpt2Block {
             attn_qkv: LinearConfig::new(d_model, 3 * d_model).init(device),
             attn_out: LinearConfig::new(d_model, d_model).init(device),
             norm2: norm(config, device),
-            mlp: FeedForward::with_width(d_model, config.d_hidden(), device),
+            mlp: FeedForwardConfig {
+                d_model,
+                d_hidden: config.d_hidden(),
+            }
+            .init(device),
             n_heads: config.n_head,
             query_scale: config.query_scale(layer),
         }

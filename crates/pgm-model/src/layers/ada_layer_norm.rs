@@ -1,8 +1,9 @@
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
+use transformer_kernels::repeat_row;
 
-use super::{apply_to_rows, repeat_modulation, zero_linear};
+use super::linear::{apply_to_rows, zero_linear};
 
 /// Shift, scale and gate of one residual branch, each `[batch or 1, 1, d_model]`.
 #[derive(Debug, Clone)]
@@ -33,6 +34,33 @@ impl Modulation {
     }
 }
 
+/// `[batch or 1, 1, d_model]` as `[batch, seq, d_model]`.
+pub(super) fn repeat_modulation(modulation: Tensor<3>, shape: [usize; 3]) -> Tensor<3> {
+    let [batch, seq_len, _] = shape;
+    match modulation.dims()[0] {
+        1 => repeat_row(modulation.flatten(0, 2), batch * seq_len).reshape(shape),
+        _ => modulation.expand(shape),
+    }
+}
+
+/// Sizes of an [`AdaLayerNorm`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdaLayerNormConfig {
+    /// Width of the conditioning vector.
+    pub cond_dim: usize,
+    /// Width of the network.
+    pub d_model: usize,
+}
+
+impl AdaLayerNormConfig {
+    /// Builds the layer with weights of zero, so that a block starts as the identity.
+    pub fn init(&self, device: &Device) -> AdaLayerNorm {
+        AdaLayerNorm {
+            linear: zero_linear(self.cond_dim, 6 * self.d_model, device),
+        }
+    }
+}
+
 /// Turns the conditioning vector into the modulation of a block's two branches (adaLN-zero).
 #[derive(Module, Debug)]
 pub struct AdaLayerNorm {
@@ -40,12 +68,6 @@ pub struct AdaLayerNorm {
 }
 
 impl AdaLayerNorm {
-    pub(crate) fn new(cond_dim: usize, d_model: usize, device: &Device) -> Self {
-        Self {
-            linear: zero_linear(cond_dim, 6 * d_model, device),
-        }
-    }
-
     /// Returns the modulation of the attention branch, and of the feed-forward branch.
     ///
     /// # Shapes
@@ -63,5 +85,32 @@ impl AdaLayerNorm {
             gate: part(first + 2),
         };
         (modulation(0), modulation(3))
+    }
+}
+
+/// The modulation of a block's two branches, nothing in a network without conditioning.
+#[derive(Debug, Clone)]
+pub(super) struct BlockModulation {
+    pub attention: Option<Modulation>,
+    pub feed_forward: Option<Modulation>,
+}
+
+impl BlockModulation {
+    /// # Panics
+    /// Panics if there is a layer without conditioning, or conditioning without a layer.
+    pub fn new(layer: Option<&AdaLayerNorm>, conditioning: Option<Tensor<2>>) -> Self {
+        assert_eq!(
+            layer.is_some(),
+            conditioning.is_some(),
+            "a block has a `cond_dim` if and only if it is handed a conditioning vector"
+        );
+        let modulations = layer
+            .zip(conditioning)
+            .map(|(layer, conditioning)| layer.forward(conditioning));
+        let (attention, feed_forward) = modulations.unzip();
+        Self {
+            attention,
+            feed_forward,
+        }
     }
 }

@@ -2,9 +2,32 @@ use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
 use burn::tensor::{Device, Tensor};
 
+use super::ada_layer_norm::repeat_modulation;
+use super::layer_norm::{layer_norm, normalise};
+use super::linear::{apply, apply_to_rows, zero_linear};
 use crate::Precision;
 
-use super::{apply, apply_to_rows, layer_norm, normalise, repeat_modulation, zero_linear};
+/// Sizes of an [`OutputLayer`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutputLayerConfig {
+    /// Width of the network.
+    pub d_model: usize,
+    /// Width of the conditioning vector.
+    pub cond_dim: usize,
+    /// Token ids it has logits of.
+    pub vocab_size: usize,
+}
+
+impl OutputLayerConfig {
+    /// Builds the layer with logits of zero.
+    pub fn init(&self, device: &Device) -> OutputLayer {
+        OutputLayer {
+            norm: layer_norm(self.d_model, device),
+            ada_layer_norm: zero_linear(self.cond_dim, 2 * self.d_model, device),
+            linear: zero_linear(self.d_model, self.vocab_size, device),
+        }
+    }
+}
 
 /// The last norm, its modulation, and the projection to the vocabulary.
 #[derive(Module, Debug)]
@@ -15,19 +38,13 @@ pub struct OutputLayer {
 }
 
 impl OutputLayer {
-    pub(crate) fn new(d_model: usize, cond_dim: usize, vocab_size: usize, device: &Device) -> Self {
-        Self {
-            norm: layer_norm(d_model, device),
-            ada_layer_norm: zero_linear(cond_dim, 2 * d_model, device),
-            linear: zero_linear(d_model, vocab_size, device),
-        }
-    }
-
     /// Token ids it has logits of.
     pub fn vocab_size(&self) -> usize {
         self.linear.weight.dims()[1]
     }
 
+    /// Logits of every position.
+    ///
     /// # Shapes
     /// - hidden: `[batch, seq, d_model]`
     /// - conditioning: `[batch or 1, cond_dim]`

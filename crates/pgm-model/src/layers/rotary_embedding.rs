@@ -1,5 +1,7 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+use super::heads::split_heads;
+
 const BASE: f64 = 10_000.0;
 
 /// Cosines and sines of the rotary angles of some positions,
@@ -32,6 +34,16 @@ impl RotaryAngles {
             3,
         )
         .cast(dtype)
+    }
+
+    /// Splits a packed projection into queries, keys and values, and rotates queries and keys.
+    ///
+    /// # Shapes
+    /// - packed: `[batch, seq, 3 * d_model]`
+    /// - outputs: `[batch, seq, heads, head_dim]`
+    pub fn rotate_packed(&self, packed: Tensor<3>, n_heads: usize) -> [Tensor<4>; 3] {
+        let [query, key, value] = split_heads(packed, n_heads);
+        [self.rotate(query), self.rotate(key), value]
     }
 }
 

@@ -3,9 +3,27 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::silu;
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::apply_to_rows;
+use super::linear::apply_to_rows;
 
 const N_FREQUENCIES: usize = 128;
+
+/// Sizes of a [`SigmaEmbedding`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SigmaEmbeddingConfig {
+    /// Width of the conditioning vector.
+    pub cond_dim: usize,
+}
+
+impl SigmaEmbeddingConfig {
+    /// Builds the layers with random weights.
+    pub fn init(&self, device: &Device) -> SigmaEmbedding {
+        let linear = |d_input| LinearConfig::new(d_input, self.cond_dim).init(device);
+        SigmaEmbedding {
+            up: linear(2 * N_FREQUENCIES),
+            down: linear(self.cond_dim),
+        }
+    }
+}
 
 /// Maps the noise level to the conditioning vector of the network.
 ///
@@ -18,13 +36,6 @@ pub struct SigmaEmbedding {
 }
 
 impl SigmaEmbedding {
-    pub(crate) fn new(cond_dim: usize, device: &Device) -> Self {
-        Self {
-            up: LinearConfig::new(2 * N_FREQUENCIES, cond_dim).init(device),
-            down: LinearConfig::new(cond_dim, cond_dim).init(device),
-        }
-    }
-
     /// Returns the conditioning vector, its last SiLU included.
     ///
     /// # Shapes
