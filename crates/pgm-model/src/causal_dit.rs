@@ -78,7 +78,7 @@ impl CausalDitConfig {
                 .collect(),
             norm: layer_norm(self.d_model, device),
             linear: zero_linear(self.d_model, self.vocab_size, device),
-            head_dim: self.d_model / self.n_heads,
+            rotary_embedding: RotaryEmbedding::new(self.d_model / self.n_heads, device),
             precision: Precision::default(),
         }
     }
@@ -93,7 +93,7 @@ pub struct CausalDit {
     blocks: Vec<SelfAttentionBlock>,
     norm: LayerNorm,
     linear: Linear,
-    head_dim: usize,
+    rotary_embedding: RotaryEmbedding,
     #[module(skip)]
     precision: Precision,
 }
@@ -139,8 +139,9 @@ impl CausalDit {
     fn hidden(&self, tokens: Tensor<2, Int>, mut cache: Option<&mut KeyValueCache>) -> Tensor<3> {
         let [_, seq_len] = tokens.dims();
         let start = cache.as_ref().map_or(0, |cache| cache.seq_len());
-        let rotary = RotaryEmbedding::new(self.head_dim, &tokens.device());
-        let angles = rotary.angles(positions(seq_len, &tokens).add_scalar(start as i64));
+        let angles = self
+            .rotary_embedding
+            .angles(positions(seq_len, &tokens).add_scalar(start as i64));
         let mut stream = ResidualStream::new(self.token_embedding.forward(tokens));
         for (i, block) in self.blocks.iter().enumerate() {
             let context = SelfAttentionContext {

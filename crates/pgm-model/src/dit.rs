@@ -88,7 +88,7 @@ impl DitConfig {
             sigma_embedding: sigma_embedding.init(device),
             encoder: Encoder::new(self.n_blocks, block, device),
             output_layer: output_layer.init(device),
-            head_dim: self.d_model / self.n_heads,
+            rotary_embedding: RotaryEmbedding::new(self.d_model / self.n_heads, device),
             precision: Precision::default(),
         }
     }
@@ -104,7 +104,7 @@ pub struct Dit {
     sigma_embedding: SigmaEmbedding,
     encoder: Encoder,
     output_layer: OutputLayer,
-    head_dim: usize,
+    rotary_embedding: RotaryEmbedding,
     #[module(skip)]
     precision: Precision,
 }
@@ -169,8 +169,7 @@ impl Dit {
     /// What the blocks make of the tokens, `[batch, seq, d_model]`.
     fn hidden(&self, tokens: Tensor<2, Int>, conditioning: Tensor<2>) -> Tensor<3> {
         let [batch, seq_len] = tokens.dims();
-        let rotary = RotaryEmbedding::new(self.head_dim, &tokens.device());
-        let angles = rotary.angles(positions(seq_len, &tokens));
+        let angles = self.rotary_embedding.angles(positions(seq_len, &tokens));
         let lengths = vec![seq_len; batch];
         let segments = segments(&lengths, seq_len, &lengths, seq_len, &tokens);
         let embedded = self.token_embedding.forward(tokens);

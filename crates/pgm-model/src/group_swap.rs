@@ -5,7 +5,7 @@ use burn::tensor::{Device, Int, Tensor};
 use partition_attention::Segments;
 use serde::{Deserialize, Serialize};
 
-use crate::layers::{CrossAttention, CrossAttentionContext, apply, inverse_frequencies};
+use crate::layers::{CrossAttention, CrossAttentionContext, Frequencies, apply};
 
 /// What the query of a position is made of, besides a learned vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -95,6 +95,7 @@ impl GroupSwapConfig {
             query_processor: QueryProcessor::new(self.query_processor, d_model, device),
             key_value: LinearConfig::new(d_model, 2 * d_model).init(device),
             out: LinearConfig::new(d_model, d_model).init(device),
+            frequencies: Frequencies::of_width(d_model, device),
             n_heads: self.n_heads,
             pre_query: self.pre_query,
         }
@@ -114,6 +115,8 @@ pub struct GroupSwap {
     query_processor: QueryProcessor,
     key_value: Linear,
     out: Linear,
+    /// Of the sinusoid of a position.
+    frequencies: Frequencies,
     n_heads: usize,
     #[module(skip)]
     pre_query: PreQuery,
@@ -152,7 +155,7 @@ impl GroupSwap {
         if self.pre_query == PreQuery::Learned {
             return base.expand([batch, queries, d_model]);
         }
-        let query = base + sinusoid(positions, d_model);
+        let query = base + self.frequencies.sinusoid(positions.float());
         let reduced = match self.pre_query {
             PreQuery::Learned | PreQuery::Sinusoid => return query,
             PreQuery::SinusoidMean => segment_means(encoded, segments),
@@ -160,13 +163,6 @@ impl GroupSwap {
         };
         query + segments.query_membership(queries).matmul(reduced)
     }
-}
-
-/// `[batch, queries, d_model]`: cosines, then sines, of position times frequency.
-fn sinusoid(positions: Tensor<2, Int>, d_model: usize) -> Tensor<3> {
-    let frequencies = inverse_frequencies(d_model, &positions.device());
-    let angles = positions.float().unsqueeze_dim::<3>(2) * frequencies;
-    Tensor::cat(vec![angles.clone().cos(), angles.sin()], 2)
 }
 
 /// `[batch, n_segments, d_model]`: the mean over each segment's keys, 0 where there are none.

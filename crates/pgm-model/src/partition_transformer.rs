@@ -110,7 +110,7 @@ impl PartitionTransformerConfig {
             group_swap: group_swap.init(device),
             decoder: Decoder::new(self.n_decoder_blocks, block, device),
             output_layer: output_layer.init(device),
-            head_dim: self.d_model / self.n_heads,
+            rotary_embedding: RotaryEmbedding::new(self.d_model / self.n_heads, device),
             precision: Precision::default(),
         }
     }
@@ -128,7 +128,7 @@ pub struct PartitionTransformer {
     group_swap: GroupSwap,
     decoder: Decoder,
     output_layer: OutputLayer,
-    head_dim: usize,
+    rotary_embedding: RotaryEmbedding,
     #[module(skip)]
     precision: Precision,
 }
@@ -236,9 +236,8 @@ impl PartitionTransformer {
     /// What the decoder makes of the queries, and the conditioning.
     fn run(&self, pass: Pass) -> (Tensor<3>, Tensor<2>) {
         let conditioning = self.sigma_embedding.forward(pass.sigma);
-        let rotary = RotaryEmbedding::new(self.head_dim, &pass.tokens.device());
-        let key_angles = rotary.angles(pass.token_positions);
-        let query_angles = rotary.angles(pass.query_positions.clone());
+        let key_angles = self.rotary_embedding.angles(pass.token_positions);
+        let query_angles = self.rotary_embedding.angles(pass.query_positions.clone());
 
         let embedded = self.token_embedding.forward(pass.tokens);
         let context = EncoderContext {

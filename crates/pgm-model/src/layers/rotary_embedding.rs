@@ -1,8 +1,8 @@
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor};
 
+use super::frequencies::{Frequencies, geometric_frequencies};
 use super::heads::split_heads;
-
-const BASE: f64 = 10_000.0;
 
 /// Cosines and sines of the rotary angles of some positions,
 /// `[batch or 1, seq, 1, head_dim / 2]` each.
@@ -47,13 +47,14 @@ impl RotaryAngles {
     }
 }
 
-/// Looks up rotary angles by position.
+/// Computes rotary angles from positions. It has no parameters; a network makes it once.
 ///
 /// # Reference
 /// RoFormer (arXiv 2104.09864).
-#[derive(Debug, Clone)]
+#[derive(Module, Debug)]
 pub struct RotaryEmbedding {
-    inverse_frequencies: Tensor<3>,
+    frequencies: Frequencies,
+    #[module(skip)]
     amplitude: f32,
 }
 
@@ -61,16 +62,15 @@ impl RotaryEmbedding {
     /// Angles for heads of `head_dim` features.
     pub fn new(head_dim: usize, device: &Device) -> Self {
         Self {
-            inverse_frequencies: inverse_frequencies(head_dim, device),
+            frequencies: Frequencies::of_width(head_dim, device),
             amplitude: 1.0,
         }
     }
 
     /// Angles with frequencies of one's own, in radians a token, one for each pair of features.
     pub fn with_frequencies(frequencies: Vec<f32>, device: &Device) -> Self {
-        let shape = [1, 1, frequencies.len()];
         Self {
-            inverse_frequencies: Tensor::from_data(TensorData::new(frequencies, shape), device),
+            frequencies: Frequencies::new(frequencies, device),
             amplitude: 1.0,
         }
     }
@@ -82,15 +82,15 @@ impl RotaryEmbedding {
 
     /// The frequencies `base^(-2j / head_dim)` for `j < head_dim / 2`.
     pub fn frequencies(head_dim: usize, base: f64) -> Vec<f64> {
-        (0..head_dim / 2)
-            .map(|j| base.powf(-2.0 * j as f64 / head_dim as f64))
-            .collect()
+        geometric_frequencies(head_dim, base)
     }
 
+    /// The angles of some positions.
+    ///
     /// # Shapes
     /// - positions: `[batch or 1, seq]`
     pub fn angles(&self, positions: Tensor<2, Int>) -> RotaryAngles {
-        let angles = positions.float().unsqueeze_dim::<3>(2) * self.inverse_frequencies.clone();
+        let angles = self.frequencies.angles(positions.float());
         let scaled = |values: Tensor<3>| match self.amplitude {
             1.0 => values,
             amplitude => values * amplitude,
@@ -100,13 +100,6 @@ impl RotaryEmbedding {
             sin: scaled(angles.sin()).unsqueeze_dim(2),
         }
     }
-}
-
-/// `10000^(-2j / width)` for `j < width / 2`, as `[1, 1, width / 2]`.
-pub(crate) fn inverse_frequencies(width: usize, device: &Device) -> Tensor<3> {
-    let values = RotaryEmbedding::frequencies(width, BASE);
-    let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
-    Tensor::from_data(TensorData::new(values, [1, 1, width / 2]), device)
 }
 
 #[cfg(test)]

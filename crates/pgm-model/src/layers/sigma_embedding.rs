@@ -1,8 +1,9 @@
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::silu;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
+use super::frequencies::Frequencies;
 use super::linear::apply_to_rows;
 
 const N_FREQUENCIES: usize = 128;
@@ -21,6 +22,7 @@ impl SigmaEmbeddingConfig {
         SigmaEmbedding {
             up: linear(2 * N_FREQUENCIES),
             down: linear(self.cond_dim),
+            frequencies: Frequencies::of_width(2 * N_FREQUENCIES, device),
         }
     }
 }
@@ -33,6 +35,7 @@ impl SigmaEmbeddingConfig {
 pub struct SigmaEmbedding {
     up: Linear,
     down: Linear,
+    frequencies: Frequencies,
 }
 
 impl SigmaEmbedding {
@@ -47,13 +50,8 @@ impl SigmaEmbedding {
 
     /// The vector before the last SiLU.
     pub(crate) fn features(&self, sigma: Tensor<1>) -> Tensor<2> {
-        let frequencies: Vec<f32> = (0..N_FREQUENCIES)
-            .map(|j| 10_000f64.powf(-(j as f64) / N_FREQUENCIES as f64) as f32)
-            .collect();
-        let frequencies = TensorData::new(frequencies, [1, N_FREQUENCIES]);
-        let frequencies = Tensor::<2>::from_data(frequencies, &sigma.device());
-        let angles = sigma.unsqueeze_dim::<2>(1) * frequencies;
-        let sinusoid = Tensor::cat(vec![angles.clone().cos(), angles.sin()], 1);
+        let sinusoid = self.frequencies.sinusoid(sigma.unsqueeze_dim(1));
+        let sinusoid = sinusoid.squeeze_dim::<2>(1);
         apply_to_rows(&self.down, silu(apply_to_rows(&self.up, sinusoid)))
     }
 }
