@@ -1,6 +1,6 @@
 use burn::module::Module;
 use burn::nn::Embedding;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Int, Tensor, assert_shape};
 use serde::{Deserialize, Serialize};
 
 use crate::Precision;
@@ -11,6 +11,7 @@ use crate::layers::{
     BlockConfig, OutputLayer, OutputLayerConfig, RotaryEmbedding, SigmaEmbedding,
     SigmaEmbeddingConfig, token_embedding,
 };
+use crate::shape_checks::assert_batch_or_one;
 
 /// Sizes of a [`Dit`]. The defaults are the published MDLM on GPT-2 tokens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -129,6 +130,7 @@ impl Dit {
     /// - sigma: `[batch or 1]`
     /// - output: `[batch, seq, vocab_size]`
     pub fn forward(&self, tokens: Tensor<2, Int>, sigma: Tensor<1>) -> Tensor<3> {
+        assert_batch_or_one("sigma", sigma.dims()[0], tokens.dims()[0]);
         let conditioning = self.sigma_embedding.forward(sigma);
         let hidden = self.hidden(tokens, conditioning.clone());
         self.output_layer
@@ -148,6 +150,7 @@ impl Dit {
         places: Tensor<1, Int>,
         sigma: Tensor<1>,
     ) -> Tensor<2> {
+        assert_shape!(sigma, [1]);
         let conditioning = self.sigma_embedding.forward(sigma);
         let hidden = self.hidden(tokens, conditioning.clone());
         let [batch, seq_len, d_model] = hidden.dims();
@@ -180,5 +183,36 @@ impl Dit {
             precision: self.precision,
         };
         self.encoder.forward(embedded, &context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(device: &Device) -> Dit {
+        let config = DitConfig {
+            vocab_size: 11,
+            d_model: 16,
+            n_heads: 2,
+            n_blocks: 1,
+            ..Default::default()
+        };
+        config.init(device)
+    }
+
+    #[test]
+    #[should_panic(expected = "sigma is for a batch of 3, the batch is 2")]
+    fn one_noise_level_per_sequence_or_one_for_all() {
+        let device = Device::flex();
+        let tokens = Tensor::zeros([2, 5], &device);
+        model(&device).forward(tokens, Tensor::zeros([3], &device));
+    }
+
+    #[test]
+    #[should_panic(expected = "axis 1 expected 16, got 15")]
+    fn features_have_the_width_of_the_network() {
+        let device = Device::flex();
+        model(&device).project(Tensor::zeros([4, 15], &device));
     }
 }

@@ -1,11 +1,12 @@
 use burn::module::{Module, Param};
 use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::activation::silu;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Int, Tensor, assert_shape};
 use partition_attention::Segments;
 use serde::{Deserialize, Serialize};
 
 use crate::layers::{CrossAttention, CrossAttentionContext, Frequencies, apply};
+use crate::shape_checks::input_width;
 
 /// What the query of a position is made of, besides a learned vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -132,6 +133,9 @@ impl GroupSwap {
     /// # Panics
     /// Panics if the shapes disagree.
     pub fn forward(&self, positions: Tensor<2, Int>, context: &CrossAttentionContext) -> Tensor<3> {
+        let [batch, _] = positions.dims();
+        let d_model = input_width(&self.key_value);
+        assert_shape!(context.encoded, [batch, _, d_model]);
         let pre_query = self.pre_query(positions, &context.encoded, context.segments);
         let normed = context.precision.round(self.norm.forward(pre_query));
         let attention = CrossAttention {

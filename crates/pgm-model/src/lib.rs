@@ -50,6 +50,7 @@ mod language_model;
 pub mod layers;
 mod partition_transformer;
 mod precision;
+mod shape_checks;
 pub mod weights;
 
 pub use causal_dit::{CausalDit, CausalDitConfig};

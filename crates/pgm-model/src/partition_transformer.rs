@@ -1,6 +1,6 @@
 use burn::module::Module;
 use burn::nn::Embedding;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Int, Tensor, assert_shape};
 use discrete_diffusion::{KnownTokens, QueryPositions};
 use partition_attention::Segments;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ use crate::layers::{
     BlockConfig, CrossAttentionContext, OutputLayer, OutputLayerConfig, RotaryEmbedding,
     SigmaEmbedding, SigmaEmbeddingConfig, token_embedding,
 };
+use crate::shape_checks::assert_batch_or_one;
 
 /// Sizes of a [`PartitionTransformer`]. The defaults are the published 8/8 model on GPT-2 tokens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -235,6 +236,7 @@ impl PartitionTransformer {
 
     /// What the decoder makes of the queries, and the conditioning.
     fn run(&self, pass: Pass) -> (Tensor<3>, Tensor<2>) {
+        pass.check_shapes();
         let conditioning = self.sigma_embedding.forward(pass.sigma);
         let key_angles = self.rotary_embedding.angles(pass.token_positions);
         let query_angles = self.rotary_embedding.angles(pass.query_positions.clone());
@@ -270,6 +272,15 @@ struct Pass {
 }
 
 impl Pass {
+    /// # Panics
+    /// Panics if the shapes disagree.
+    fn check_shapes(&self) {
+        let [batch, n_tokens] = self.tokens.dims();
+        assert_shape!(self.token_positions, [batch, n_tokens]);
+        assert_shape!(self.query_positions, [batch, _]);
+        assert_batch_or_one("sigma", self.sigma.dims()[0], batch);
+    }
+
     fn known(known: KnownTokens, queries: QueryPositions, sigma: Tensor<1>) -> Self {
         Self {
             token_segments: known_segments(&known),

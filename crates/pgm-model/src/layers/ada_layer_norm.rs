@@ -1,9 +1,10 @@
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, assert_shape};
 use transformer_kernels::repeat_row;
 
 use super::linear::{apply_to_rows, zero_linear};
+use crate::shape_checks::{assert_batch_or_one, input_width};
 
 /// Shift, scale and gate of one residual branch, each `[batch or 1, 1, d_model]`.
 #[derive(Debug, Clone)]
@@ -19,7 +20,7 @@ impl Modulation {
     /// # Shapes
     /// - normed and output: `[batch, seq, d_model]`
     pub fn modulate(&self, normed: Tensor<3>) -> Tensor<3> {
-        let shape = normed.dims();
+        let shape = self.check(normed.dims());
         let scale = repeat_modulation(self.scale.clone(), shape);
         normed * scale.add_scalar(1.0) + repeat_modulation(self.shift.clone(), shape)
     }
@@ -29,8 +30,16 @@ impl Modulation {
     /// # Shapes
     /// - branch and output: `[batch, seq, d_model]`
     pub fn gate(&self, branch: Tensor<3>) -> Tensor<3> {
-        let shape = branch.dims();
+        let shape = self.check(branch.dims());
         branch * repeat_modulation(self.gate.clone(), shape)
+    }
+
+    /// The shape, if the modulation is of its batch and width.
+    fn check(&self, shape: [usize; 3]) -> [usize; 3] {
+        let [batch, _, d_model] = shape;
+        assert_shape!(self.scale, [_, 1, d_model]);
+        assert_batch_or_one("conditioning", self.scale.dims()[0], batch);
+        shape
     }
 }
 
@@ -76,6 +85,7 @@ impl AdaLayerNorm {
     /// # Reference
     /// DiT (arXiv 2212.09748), "adaLN-Zero".
     pub fn forward(&self, conditioning: Tensor<2>) -> (Modulation, Modulation) {
+        assert_shape!(conditioning, [_, input_width(&self.linear)]);
         let all = apply_to_rows(&self.linear, conditioning).unsqueeze_dim::<3>(1);
         let d_model = all.dims()[2] / 6;
         let part = |i: usize| all.clone().narrow(2, i * d_model, d_model);

@@ -1,5 +1,5 @@
 use burn::nn::{LayerNorm, Linear};
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, assert_shape};
 use partition_attention::{Segments, partition_attention};
 
 use super::heads::{merge_heads, split_heads};
@@ -49,6 +49,8 @@ impl CrossAttention<'_> {
     /// # Panics
     /// Panics if the shapes disagree.
     pub fn forward(&self, query: Tensor<3>, context: &CrossAttentionContext) -> Tensor<3> {
+        let [batch, _, d_model] = query.dims();
+        assert_shape!(context.encoded, [batch, _, d_model]);
         let precision = context.precision;
         let [query] = split_heads(query, self.n_heads);
         let encoded = context.encoded.clone();

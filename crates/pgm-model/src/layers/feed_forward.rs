@@ -1,9 +1,10 @@
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, assert_shape};
 use transformer_kernels::tanh_gelu;
 
 use super::linear::apply;
+use crate::shape_checks::input_width;
 
 /// Sizes of a [`FeedForward`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,7 @@ impl FeedForward {
     /// # Shapes
     /// - input and output: `[batch, seq, d_model]`
     pub fn forward(&self, input: Tensor<3>) -> Tensor<3> {
+        assert_shape!(input, [_, _, input_width(&self.up)]);
         apply(&self.down, tanh_gelu(apply(&self.up, input)))
     }
 }

@@ -1,6 +1,8 @@
 use burn::nn::{Initializer, Linear, LinearConfig};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, assert_shape};
 use transformer_kernels::matrix_product;
+
+use crate::shape_checks::input_width;
 
 /// A linear layer without bias.
 pub fn projection(d_input: usize, d_output: usize, device: &Device) -> Linear {
@@ -22,6 +24,7 @@ pub(crate) fn zero_linear(d_input: usize, d_output: usize, device: &Device) -> L
 /// - input: `[batch, seq, d_input]`
 /// - output: `[batch, seq, d_output]`
 pub fn apply(linear: &Linear, input: Tensor<3>) -> Tensor<3> {
+    assert_shape!(input, [_, _, input_width(linear)]);
     let [batch, seq_len, d_input] = input.dims();
     let output = apply_to_rows(linear, input.reshape([batch * seq_len, d_input]));
     let d_output = output.dims()[1];
@@ -34,6 +37,7 @@ pub fn apply(linear: &Linear, input: Tensor<3>) -> Tensor<3> {
 /// - input: `[n, d_input]`
 /// - output: `[n, d_output]`
 pub fn apply_to_rows(linear: &Linear, input: Tensor<2>) -> Tensor<2> {
+    assert_shape!(input, [_, input_width(linear)]);
     let dtype = input.dtype();
     let weight = linear.weight.val().cast(dtype);
     match &linear.bias {

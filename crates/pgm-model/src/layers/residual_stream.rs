@@ -1,5 +1,5 @@
 use burn::nn::{Dropout, LayerNorm};
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, assert_shape};
 
 use super::Modulation;
 use super::layer_norm::normalise;
@@ -38,6 +38,8 @@ impl ResidualStream {
         dropout: &Dropout,
         modulation: Option<&Modulation>,
     ) -> Self {
+        let [batch, seq_len, d_model] = self.hidden.dims();
+        assert_shape!(branch, [batch, seq_len, d_model]);
         let branch = dropout.forward(branch);
         let gated = match modulation {
             Some(modulation) => modulation.gate(branch),

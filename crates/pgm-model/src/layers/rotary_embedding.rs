@@ -1,8 +1,9 @@
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Int, Tensor, assert_shape};
 
 use super::frequencies::{Frequencies, geometric_frequencies};
 use super::heads::split_heads;
+use crate::shape_checks::assert_batch_or_one;
 
 /// Cosines and sines of the rotary angles of some positions,
 /// `[batch or 1, seq, 1, head_dim / 2]` each.
@@ -20,10 +21,15 @@ impl RotaryAngles {
     ///
     /// # Shapes
     /// - heads and output: `[batch, seq, heads, head_dim]`
+    ///
+    /// # Panics
+    /// Panics if the angles are for another batch, length or number of features.
     pub fn rotate(&self, heads: Tensor<4>) -> Tensor<4> {
+        let [angle_batch, seq_len, _, half] = self.cos.dims();
+        assert_shape!(heads, [_, seq_len, _, 2 * half]);
+        assert_batch_or_one("angles", angle_batch, heads.dims()[0]);
         let dtype = heads.dtype();
         let heads = heads.cast(self.cos.dtype());
-        let half = heads.dims()[3] / 2;
         let first = heads.clone().narrow(3, 0, half);
         let second = heads.narrow(3, half, half);
         Tensor::cat(
@@ -41,6 +47,9 @@ impl RotaryAngles {
     /// # Shapes
     /// - packed: `[batch, seq, 3 * d_model]`
     /// - outputs: `[batch, seq, heads, head_dim]`
+    ///
+    /// # Panics
+    /// Panics if the angles are for another batch, length or number of features.
     pub fn rotate_packed(&self, packed: Tensor<3>, n_heads: usize) -> [Tensor<4>; 3] {
         let [query, key, value] = split_heads(packed, n_heads);
         [self.rotate(query), self.rotate(key), value]

@@ -1,5 +1,5 @@
 use burn::nn::Linear;
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, assert_shape};
 use partition_attention::{Segments, partition_attention};
 
 use super::causal_attention::causal_attention;
@@ -8,6 +8,7 @@ use super::linear::apply;
 use super::rotary_embedding::RotaryAngles;
 use crate::Precision;
 use crate::key_value_cache::{BlockCache, KeyValue};
+use crate::shape_checks::input_width;
 
 /// Attention of tokens to tokens of their own sequence.
 ///
@@ -52,6 +53,8 @@ impl SelfAttention<'_> {
     /// # Panics
     /// Panics if the shapes disagree.
     pub fn forward(&self, normed: Tensor<3>, context: SelfAttentionContext) -> Tensor<3> {
+        let d_model = input_width(self.query_key_value);
+        assert_shape!(normed, [_, _, d_model]);
         let SelfAttentionContext {
             angles,
             scope,
