@@ -1,4 +1,4 @@
-use burn::tensor::{IndexingUpdateOp, Int, Tensor};
+use burn::tensor::{IndexingUpdateOp, Int, Tensor, assert_shape};
 
 use crate::Segments;
 
@@ -47,7 +47,12 @@ impl GroupLayout {
     ///
     /// # Shapes
     /// - values and output: `[batch, seq]`
+    ///
+    /// # Panics
+    /// Panics if the values are for another batch or length than the layout.
     pub fn sort(&self, values: Tensor<2, Int>) -> Tensor<2, Int> {
+        let [batch, seq_len] = self.ranks.dims();
+        assert_shape!(values, [batch, seq_len]);
         values
             .zeros_like()
             .scatter(1, self.ranks.clone(), values, IndexingUpdateOp::Add)
@@ -57,7 +62,12 @@ impl GroupLayout {
     ///
     /// # Shapes
     /// - values and output: `[batch, seq]`
+    ///
+    /// # Panics
+    /// Panics if the values are for another batch or length than the layout.
     pub fn sort_float(&self, values: Tensor<2>) -> Tensor<2> {
+        let [batch, seq_len] = self.ranks.dims();
+        assert_shape!(values, [batch, seq_len]);
         values
             .zeros_like()
             .scatter(1, self.ranks.clone(), values, IndexingUpdateOp::Add)
@@ -67,7 +77,12 @@ impl GroupLayout {
     ///
     /// # Shapes
     /// - sorted and output: `[batch, seq, features]`
+    ///
+    /// # Panics
+    /// Panics if the activations are for another batch or length than the layout.
     pub fn unsort(&self, sorted: Tensor<3>) -> Tensor<3> {
+        let [batch, seq_len] = self.ranks.dims();
+        assert_shape!(sorted, [batch, seq_len, _]);
         let features = sorted.dims()[2];
         let ranks = self
             .ranks
@@ -138,6 +153,14 @@ mod tests {
             &device,
         );
         back.into_data().assert_eq(&expected.into_data(), false);
+    }
+
+    #[test]
+    #[should_panic(expected = "assert_shape!(sorted, [batch, seq_len, _])")]
+    fn activations_of_another_length_are_refused() {
+        let device = Device::flex();
+        let layout = GroupLayout::new(Tensor::<2, Int>::from_ints([[1, 0, 0]], &device));
+        layout.unsort(Tensor::zeros([1, 4, 2], &device));
     }
 
     #[test]

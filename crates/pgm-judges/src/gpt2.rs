@@ -1,7 +1,7 @@
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor};
-use pgm_model::layers::{FeedForward, apply, causal_attention, merge_heads, split_heads};
+use pgm_model::layers::{FeedForward, FeedForwardConfig, apply, causal_attention, merge_heads, split_heads};
 use pgm_model::positions;
 use pgm_weights::ForeignNames;
 use serde::{Deserialize, Serialize};
@@ -203,7 +203,11 @@ impl Gpt2Block {
             attn_qkv: LinearConfig::new(d_model, 3 * d_model).init(device),
             attn_out: LinearConfig::new(d_model, d_model).init(device),
             norm2: norm(config, device),
-            mlp: FeedForward::with_width(d_model, config.d_hidden(), device),
+            mlp: FeedForwardConfig {
+                d_model,
+                d_hidden: config.d_hidden(),
+            }
+            .init(device),
             n_heads: config.n_head,
             query_scale: config.query_scale(layer),
         }

@@ -1,17 +1,16 @@
 use burn::module::Module;
-use burn::nn::{Dropout, DropoutConfig, Embedding, LayerNorm, Linear, LinearConfig};
+use burn::nn::{Embedding, LayerNorm, Linear};
 use burn::tensor::{Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::Precision;
 use crate::config::{ConfigError, check_sizes};
 use crate::input::positions;
-use crate::key_value_cache::{KeyValue, KeyValueCache};
+use crate::key_value_cache::KeyValueCache;
 use crate::layers::{
-    FeedForward, RotaryAngles, RotaryEmbedding, apply, causal_attention, layer_norm, merge_heads,
-    normalise, projection, split_heads,
+    AttentionScope, BlockConfig, ResidualStream, RotaryEmbedding, SelfAttentionBlock,
+    SelfAttentionContext, apply, layer_norm, normalise, token_embedding, zero_linear,
 };
-use crate::partition_transformer::token_embedding;
 
 /// Sizes of a [`CausalDit`]. The defaults are the authors' autoregressive baseline on GPT-2 tokens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,16 +64,21 @@ impl CausalDitConfig {
         if let Err(error) = self.validate() {
             panic!("{error}");
         }
+        let block = BlockConfig {
+            d_model: self.d_model,
+            n_heads: self.n_heads,
+            mlp_ratio: self.mlp_ratio,
+            cond_dim: None,
+            dropout: self.dropout,
+        };
         CausalDit {
             token_embedding: token_embedding(self.vocab_size, self.d_model, device),
             blocks: (0..self.n_blocks)
-                .map(|_| CausalBlock::new(self, device))
+                .map(|_| block.init_self_attention(device))
                 .collect(),
             norm: layer_norm(self.d_model, device),
-            linear: LinearConfig::new(self.d_model, self.vocab_size)
-                .with_initializer(burn::nn::Initializer::Zeros)
-                .init(device),
-            head_dim: self.d_model / self.n_heads,
+            linear: zero_linear(self.d_model, self.vocab_size, device),
+            rotary_embedding: RotaryEmbedding::new(self.d_model / self.n_heads, device),
             precision: Precision::default(),
         }
     }
@@ -86,10 +90,10 @@ impl CausalDitConfig {
 #[derive(Module, Debug)]
 pub struct CausalDit {
     token_embedding: Embedding,
-    blocks: Vec<CausalBlock>,
+    blocks: Vec<SelfAttentionBlock>,
     norm: LayerNorm,
     linear: Linear,
-    head_dim: usize,
+    rotary_embedding: RotaryEmbedding,
     #[module(skip)]
     precision: Precision,
 }
@@ -113,7 +117,7 @@ impl CausalDit {
     /// - tokens: `[batch, seq]`
     /// - output: `[batch, seq, vocab_size]`
     pub fn forward(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
-        self.read_out(self.hidden(tokens, 0, &mut |_, new| new))
+        self.read_out(self.hidden(tokens, None))
     }
 
     /// Reads the tokens that follow those in the cache, and predicts the token after the last one.
@@ -127,27 +131,27 @@ impl CausalDit {
     pub fn forward_cached(&self, tokens: Tensor<2, Int>, cache: &mut KeyValueCache) -> Tensor<2> {
         let [_, n_new] = tokens.dims();
         assert!(n_new > 0, "there is no token to read");
-        let start = cache.seq_len();
-        let hidden = self.hidden(tokens, start, &mut |block, new| cache.extend(block, new));
+        let hidden = self.hidden(tokens, Some(cache));
         self.read_out(hidden.narrow(1, n_new - 1, 1)).squeeze_dim(1)
     }
 
-    /// The blocks, for tokens that stand from position `start` on. `extend` is handed the keys and
-    /// values of these tokens, block by block, and returns those of all tokens up to them.
-    fn hidden(
-        &self,
-        tokens: Tensor<2, Int>,
-        start: usize,
-        extend: &mut dyn FnMut(usize, KeyValue) -> KeyValue,
-    ) -> Tensor<3> {
+    /// The blocks, for tokens that follow those in the cache.
+    fn hidden(&self, tokens: Tensor<2, Int>, mut cache: Option<&mut KeyValueCache>) -> Tensor<3> {
         let [_, seq_len] = tokens.dims();
-        let rotary = RotaryEmbedding::new(self.head_dim, &tokens.device());
-        let angles = rotary.angles(positions(seq_len, &tokens).add_scalar(start as i64));
-        let mut hidden = self.token_embedding.forward(tokens);
+        let start = cache.as_ref().map_or(0, |cache| cache.seq_len());
+        let angles = self
+            .rotary_embedding
+            .angles(positions(seq_len, &tokens).add_scalar(start as i64));
+        let mut stream = ResidualStream::new(self.token_embedding.forward(tokens));
         for (i, block) in self.blocks.iter().enumerate() {
-            hidden = block.forward(hidden, &angles, self.precision, |new| extend(i, new));
+            let context = SelfAttentionContext {
+                angles: &angles,
+                scope: AttentionScope::Past(cache.as_mut().map(|cache| cache.block(i))),
+                precision: self.precision,
+            };
+            stream = block.forward(stream, None, context);
         }
-        hidden
+        stream.into_hidden()
     }
 
     fn read_out(&self, hidden: Tensor<3>) -> Tensor<3> {
@@ -156,58 +160,9 @@ impl CausalDit {
     }
 }
 
-#[derive(Module, Debug)]
-struct CausalBlock {
-    norm1: LayerNorm,
-    attn_qkv: Linear,
-    attn_out: Linear,
-    norm2: LayerNorm,
-    mlp: FeedForward,
-    dropout: Dropout,
-    n_heads: usize,
-}
-
-impl CausalBlock {
-    fn new(config: &CausalDitConfig, device: &Device) -> Self {
-        let d_model = config.d_model;
-        Self {
-            norm1: layer_norm(d_model, device),
-            attn_qkv: projection(d_model, 3 * d_model, device),
-            attn_out: projection(d_model, d_model, device),
-            norm2: layer_norm(d_model, device),
-            mlp: FeedForward::new(d_model, config.mlp_ratio, device),
-            dropout: DropoutConfig::new(config.dropout).init(),
-            n_heads: config.n_heads,
-        }
-    }
-
-    fn forward(
-        &self,
-        hidden: Tensor<3>,
-        angles: &RotaryAngles,
-        precision: Precision,
-        extend: impl FnOnce(KeyValue) -> KeyValue,
-    ) -> Tensor<3> {
-        let normed = precision.round(normalise(&self.norm1, hidden.clone()));
-        let packed = precision.widen(apply(&self.attn_qkv, normed));
-        let [query, key, value] = split_heads(packed, self.n_heads);
-        let KeyValue { key, value } = extend(KeyValue {
-            key: angles.rotate(key).swap_dims(1, 2),
-            value: value.swap_dims(1, 2),
-        });
-        let mixed = causal_attention(angles.rotate(query).swap_dims(1, 2), key, value);
-        let mixed = precision.round(merge_heads(mixed.swap_dims(1, 2)));
-        let branch = precision.widen(apply(&self.attn_out, mixed));
-        let hidden = hidden + self.dropout.forward(branch);
-
-        let normed = precision.round(normalise(&self.norm2, hidden.clone()));
-        let branch = precision.widen(self.mlp.forward(normed));
-        hidden + self.dropout.forward(branch)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use burn::nn::LinearConfig;
     use burn::tensor::TensorData;
 
     use super::*;

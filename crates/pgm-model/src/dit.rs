@@ -1,14 +1,17 @@
 use burn::module::Module;
 use burn::nn::Embedding;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Int, Tensor, assert_shape};
 use serde::{Deserialize, Serialize};
 
 use crate::Precision;
 use crate::config::{ConfigError, check_sizes};
-use crate::encoder::{BlockSizes, Encoder};
+use crate::encoder::{Encoder, EncoderContext};
 use crate::input::{positions, segments};
-use crate::layers::{OutputLayer, RotaryEmbedding, SigmaEmbedding};
-use crate::partition_transformer::token_embedding;
+use crate::layers::{
+    BlockConfig, OutputLayer, OutputLayerConfig, RotaryEmbedding, SigmaEmbedding,
+    SigmaEmbeddingConfig, token_embedding,
+};
+use crate::shape_checks::assert_batch_or_one;
 
 /// Sizes of a [`Dit`]. The defaults are the published MDLM on GPT-2 tokens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,19 +69,27 @@ impl DitConfig {
         if let Err(error) = self.validate() {
             panic!("{error}");
         }
-        let sizes = BlockSizes {
+        let block = BlockConfig {
             d_model: self.d_model,
             n_heads: self.n_heads,
-            cond_dim: self.cond_dim,
             mlp_ratio: self.mlp_ratio,
+            cond_dim: Some(self.cond_dim),
             dropout: self.dropout,
+        };
+        let output_layer = OutputLayerConfig {
+            d_model: self.d_model,
+            cond_dim: self.cond_dim,
+            vocab_size: self.vocab_size,
+        };
+        let sigma_embedding = SigmaEmbeddingConfig {
+            cond_dim: self.cond_dim,
         };
         Dit {
             token_embedding: token_embedding(self.vocab_size, self.d_model, device),
-            sigma_embedding: SigmaEmbedding::new(self.cond_dim, device),
-            encoder: Encoder::new(self.n_blocks, sizes, device),
-            output_layer: OutputLayer::new(self.d_model, self.cond_dim, self.vocab_size, device),
-            head_dim: self.d_model / self.n_heads,
+            sigma_embedding: sigma_embedding.init(device),
+            encoder: Encoder::new(self.n_blocks, block, device),
+            output_layer: output_layer.init(device),
+            rotary_embedding: RotaryEmbedding::new(self.d_model / self.n_heads, device),
             precision: Precision::default(),
         }
     }
@@ -94,7 +105,7 @@ pub struct Dit {
     sigma_embedding: SigmaEmbedding,
     encoder: Encoder,
     output_layer: OutputLayer,
-    head_dim: usize,
+    rotary_embedding: RotaryEmbedding,
     #[module(skip)]
     precision: Precision,
 }
@@ -119,6 +130,7 @@ impl Dit {
     /// - sigma: `[batch or 1]`
     /// - output: `[batch, seq, vocab_size]`
     pub fn forward(&self, tokens: Tensor<2, Int>, sigma: Tensor<1>) -> Tensor<3> {
+        assert_batch_or_one("sigma", sigma.dims()[0], tokens.dims()[0]);
         let conditioning = self.sigma_embedding.forward(sigma);
         let hidden = self.hidden(tokens, conditioning.clone());
         self.output_layer
@@ -138,6 +150,7 @@ impl Dit {
         places: Tensor<1, Int>,
         sigma: Tensor<1>,
     ) -> Tensor<2> {
+        assert_shape!(sigma, [1]);
         let conditioning = self.sigma_embedding.forward(sigma);
         let hidden = self.hidden(tokens, conditioning.clone());
         let [batch, seq_len, d_model] = hidden.dims();
@@ -159,12 +172,47 @@ impl Dit {
     /// What the blocks make of the tokens, `[batch, seq, d_model]`.
     fn hidden(&self, tokens: Tensor<2, Int>, conditioning: Tensor<2>) -> Tensor<3> {
         let [batch, seq_len] = tokens.dims();
-        let rotary = RotaryEmbedding::new(self.head_dim, &tokens.device());
-        let angles = rotary.angles(positions(seq_len, &tokens));
+        let angles = self.rotary_embedding.angles(positions(seq_len, &tokens));
         let lengths = vec![seq_len; batch];
         let segments = segments(&lengths, seq_len, &lengths, seq_len, &tokens);
         let embedded = self.token_embedding.forward(tokens);
-        self.encoder
-            .forward(embedded, conditioning, &angles, &segments, self.precision)
+        let context = EncoderContext {
+            conditioning,
+            angles: &angles,
+            segments: &segments,
+            precision: self.precision,
+        };
+        self.encoder.forward(embedded, &context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(device: &Device) -> Dit {
+        let config = DitConfig {
+            vocab_size: 11,
+            d_model: 16,
+            n_heads: 2,
+            n_blocks: 1,
+            ..Default::default()
+        };
+        config.init(device)
+    }
+
+    #[test]
+    #[should_panic(expected = "sigma is for a batch of 3, the batch is 2")]
+    fn one_noise_level_per_sequence_or_one_for_all() {
+        let device = Device::flex();
+        let tokens = Tensor::zeros([2, 5], &device);
+        model(&device).forward(tokens, Tensor::zeros([3], &device));
+    }
+
+    #[test]
+    #[should_panic(expected = "axis 1 expected 16, got 15")]
+    fn features_have_the_width_of_the_network() {
+        let device = Device::flex();
+        model(&device).project(Tensor::zeros([4, 15], &device));
     }
 }

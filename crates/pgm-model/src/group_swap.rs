@@ -1,12 +1,12 @@
 use burn::module::{Module, Param};
 use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::activation::silu;
-use burn::tensor::{Device, Int, Tensor};
-use partition_attention::{Segments, partition_attention};
+use burn::tensor::{Device, Int, Tensor, assert_shape};
+use partition_attention::Segments;
 use serde::{Deserialize, Serialize};
 
-use crate::decoder::CrossInput;
-use crate::layers::{RotaryAngles, apply, inverse_frequencies, merge_heads, split_heads};
+use crate::layers::{CrossAttention, CrossAttentionContext, Frequencies, apply};
+use crate::shape_checks::input_width;
 
 /// What the query of a position is made of, besides a learned vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ pub enum QueryProcessorKind {
 
 /// See [`QueryProcessorKind`].
 #[derive(Module, Debug)]
-pub struct QueryProcessor {
+struct QueryProcessor {
     first: Linear,
     second: Option<Linear>,
 }
@@ -69,6 +69,40 @@ impl QueryProcessor {
     }
 }
 
+/// Sizes and kinds of a [`GroupSwap`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GroupSwapConfig {
+    /// Width of the network.
+    pub d_model: usize,
+    /// Attention heads.
+    pub n_heads: usize,
+    /// What the queries are made of.
+    pub pre_query: PreQuery,
+    /// The map from the pre-query to the query.
+    pub query_processor: QueryProcessorKind,
+}
+
+impl GroupSwapConfig {
+    /// Builds the layer with random weights.
+    pub fn init(&self, device: &Device) -> GroupSwap {
+        let d_model = self.d_model;
+        let normal = Initializer::Normal {
+            mean: 0.0,
+            std: 1.0,
+        };
+        GroupSwap {
+            base_embedding: normal.init([1, d_model], device),
+            norm: LayerNormConfig::new(d_model).init(device),
+            query_processor: QueryProcessor::new(self.query_processor, d_model, device),
+            key_value: LinearConfig::new(d_model, 2 * d_model).init(device),
+            out: LinearConfig::new(d_model, d_model).init(device),
+            frequencies: Frequencies::of_width(d_model, device),
+            n_heads: self.n_heads,
+            pre_query: self.pre_query,
+        }
+    }
+}
+
 /// Builds a query for each position that knows nothing of the token there, and lets it read the
 /// group it does not belong to.
 ///
@@ -82,51 +116,35 @@ pub struct GroupSwap {
     query_processor: QueryProcessor,
     key_value: Linear,
     out: Linear,
+    /// Of the sinusoid of a position.
+    frequencies: Frequencies,
     n_heads: usize,
     #[module(skip)]
     pre_query: PreQuery,
 }
 
 impl GroupSwap {
-    pub(crate) fn new(
-        d_model: usize,
-        n_heads: usize,
-        pre_query: PreQuery,
-        processor: QueryProcessorKind,
-        device: &Device,
-    ) -> Self {
-        let normal = Initializer::Normal {
-            mean: 0.0,
-            std: 1.0,
+    /// Reads the other group for each position.
+    ///
+    /// # Shapes
+    /// - positions: `[batch, queries]`
+    /// - output: `[batch, queries, d_model]`
+    ///
+    /// # Panics
+    /// Panics if the shapes disagree.
+    pub fn forward(&self, positions: Tensor<2, Int>, context: &CrossAttentionContext) -> Tensor<3> {
+        let [batch, _] = positions.dims();
+        let d_model = input_width(&self.key_value);
+        assert_shape!(context.encoded, [batch, _, d_model]);
+        let pre_query = self.pre_query(positions, &context.encoded, context.segments);
+        let normed = context.precision.round(self.norm.forward(pre_query));
+        let attention = CrossAttention {
+            key_value_norm: None,
+            key_value: &self.key_value,
+            output: &self.out,
+            n_heads: self.n_heads,
         };
-        Self {
-            base_embedding: normal.init([1, d_model], device),
-            norm: LayerNormConfig::new(d_model).init(device),
-            query_processor: QueryProcessor::new(processor, d_model, device),
-            key_value: LinearConfig::new(d_model, 2 * d_model).init(device),
-            out: LinearConfig::new(d_model, d_model).init(device),
-            n_heads,
-            pre_query,
-        }
-    }
-
-    /// `positions` `[batch, queries]` to `[batch, queries, d_model]`.
-    pub(crate) fn forward(&self, positions: Tensor<2, Int>, input: &CrossInput) -> Tensor<3> {
-        let pre_query = self.pre_query(positions, &input.encoded, input.segments);
-        let precision = input.precision;
-        let normed = precision.round(self.norm.forward(pre_query));
-        let query = self.query_processor.forward(normed);
-        let [query] = split_heads(query, self.n_heads);
-        let encoded = precision.round(input.encoded.clone());
-        let [key, value] = split_heads(apply(&self.key_value, encoded), self.n_heads);
-        let rotate = |angles: &RotaryAngles, heads| angles.rotate(heads);
-        let mixed = partition_attention(
-            rotate(input.query_angles, query),
-            rotate(input.key_angles, key),
-            value,
-            input.segments,
-        );
-        precision.widen(apply(&self.out, merge_heads(mixed)))
+        attention.forward(self.query_processor.forward(normed), context)
     }
 
     fn pre_query(
@@ -141,7 +159,7 @@ impl GroupSwap {
         if self.pre_query == PreQuery::Learned {
             return base.expand([batch, queries, d_model]);
         }
-        let query = base + sinusoid(positions, d_model);
+        let query = base + self.frequencies.sinusoid(positions.float());
         let reduced = match self.pre_query {
             PreQuery::Learned | PreQuery::Sinusoid => return query,
             PreQuery::SinusoidMean => segment_means(encoded, segments),
@@ -149,13 +167,6 @@ impl GroupSwap {
         };
         query + segments.query_membership(queries).matmul(reduced)
     }
-}
-
-/// `[batch, queries, d_model]`: cosines, then sines, of position times frequency.
-fn sinusoid(positions: Tensor<2, Int>, d_model: usize) -> Tensor<3> {
-    let frequencies = inverse_frequencies(d_model, &positions.device());
-    let angles = positions.float().unsqueeze_dim::<3>(2) * frequencies;
-    Tensor::cat(vec![angles.clone().cos(), angles.sin()], 2)
 }
 
 /// `[batch, n_segments, d_model]`: the mean over each segment's keys, 0 where there are none.

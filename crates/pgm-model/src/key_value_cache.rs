@@ -21,12 +21,27 @@ impl KeyValueCache {
         self.blocks.first().map_or(0, |block| block.key.dims()[2])
     }
 
-    /// Appends what a block computed for new tokens, and returns what it has of all.
+    /// What one block reads and extends; blocks come in their order.
+    pub fn block(&mut self, block: usize) -> BlockCache<'_> {
+        BlockCache { cache: self, block }
+    }
+}
+
+/// The part of a [`KeyValueCache`] that belongs to one block.
+#[derive(Debug)]
+pub struct BlockCache<'a> {
+    cache: &'a mut KeyValueCache,
+    block: usize,
+}
+
+impl BlockCache<'_> {
+    /// Appends what the block computed for new tokens, and returns what it has of all.
     ///
     /// # Panics
     /// Panics if the batch is another one than before.
-    pub(crate) fn extend(&mut self, block: usize, new: KeyValue) -> KeyValue {
-        match self.blocks.get_mut(block) {
+    pub(crate) fn extend(self, new: KeyValue) -> KeyValue {
+        let blocks = &mut self.cache.blocks;
+        match blocks.get_mut(self.block) {
             Some(old) => {
                 let (found, wanted) = (new.key.dims()[0], old.key.dims()[0]);
                 assert_eq!(found, wanted, "the cache is of {wanted} sequences");
@@ -35,8 +50,8 @@ impl KeyValueCache {
                 old.clone()
             }
             None => {
-                assert_eq!(block, self.blocks.len(), "blocks come in their order");
-                self.blocks.push(new.clone());
+                assert_eq!(self.block, blocks.len(), "blocks come in their order");
+                blocks.push(new.clone());
                 new
             }
         }

@@ -47,20 +47,15 @@ mod language_model;
 pub mod layers;
 mod partition_transformer;
 mod precision;
+mod shape_checks;
 
 pub use causal_dit::{CausalDit, CausalDitConfig};
 pub use config::ConfigError;
-pub use decoder::{Decoder, DecoderBlock};
 pub use discrete_diffusion::{KnownTokens, QueryPositions};
 pub use dit::{Dit, DitConfig};
-pub use encoder::{Encoder, EncoderBlock};
-pub use group_swap::{GroupSwap, PreQuery, QueryProcessor, QueryProcessorKind};
+pub use group_swap::{GroupSwap, GroupSwapConfig, PreQuery, QueryProcessorKind};
 pub use input::{SortedTokens, positions};
-pub use key_value_cache::KeyValueCache;
+pub use key_value_cache::{BlockCache, KeyValueCache};
 pub use language_model::{LanguageModel, LanguageModelConfig};
-pub use layers::{
-    AdaLayerNorm, FeedForward, Modulation, OutputLayer, RotaryAngles, RotaryEmbedding,
-    SigmaEmbedding,
-};
 pub use partition_transformer::{PartitionTransformer, PartitionTransformerConfig};
 pub use precision::Precision;

@@ -1,17 +1,21 @@
 use burn::module::Module;
-use burn::nn::{Embedding, EmbeddingConfig, Initializer};
-use burn::tensor::{Device, Int, Tensor};
+use burn::nn::Embedding;
+use burn::tensor::{Device, Int, Tensor, assert_shape};
 use discrete_diffusion::{KnownTokens, QueryPositions};
 use partition_attention::Segments;
 use serde::{Deserialize, Serialize};
 
 use crate::Precision;
 use crate::config::{ConfigError, check_sizes};
-use crate::decoder::{CrossInput, Decoder};
-use crate::encoder::{BlockSizes, Encoder};
-use crate::group_swap::{GroupSwap, PreQuery, QueryProcessorKind};
+use crate::decoder::Decoder;
+use crate::encoder::{Encoder, EncoderContext};
+use crate::group_swap::{GroupSwap, GroupSwapConfig, PreQuery, QueryProcessorKind};
 use crate::input::{SortedTokens, known_segments, query_segments};
-use crate::layers::{OutputLayer, RotaryEmbedding, SigmaEmbedding};
+use crate::layers::{
+    BlockConfig, CrossAttentionContext, OutputLayer, OutputLayerConfig, RotaryEmbedding,
+    SigmaEmbedding, SigmaEmbeddingConfig, token_embedding,
+};
+use crate::shape_checks::assert_batch_or_one;
 
 /// Sizes of a [`PartitionTransformer`]. The defaults are the published 8/8 model on GPT-2 tokens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,40 +83,38 @@ impl PartitionTransformerConfig {
         if let Err(error) = self.validate() {
             panic!("{error}");
         }
-        let sizes = BlockSizes {
+        let block = BlockConfig {
             d_model: self.d_model,
             n_heads: self.n_heads,
-            cond_dim: self.cond_dim,
             mlp_ratio: self.mlp_ratio,
+            cond_dim: Some(self.cond_dim),
             dropout: self.dropout,
+        };
+        let output_layer = OutputLayerConfig {
+            d_model: self.d_model,
+            cond_dim: self.cond_dim,
+            vocab_size: self.vocab_size,
+        };
+        let sigma_embedding = SigmaEmbeddingConfig {
+            cond_dim: self.cond_dim,
+        };
+        let group_swap = GroupSwapConfig {
+            d_model: self.d_model,
+            n_heads: self.n_heads,
+            pre_query: self.pre_query,
+            query_processor: self.query_processor,
         };
         PartitionTransformer {
             token_embedding: token_embedding(self.vocab_size, self.d_model, device),
-            sigma_embedding: SigmaEmbedding::new(self.cond_dim, device),
-            encoder: Encoder::new(self.n_encoder_blocks, sizes, device),
-            group_swap: GroupSwap::new(
-                self.d_model,
-                self.n_heads,
-                self.pre_query,
-                self.query_processor,
-                device,
-            ),
-            decoder: Decoder::new(self.n_decoder_blocks, sizes, device),
-            output_layer: OutputLayer::new(self.d_model, self.cond_dim, self.vocab_size, device),
-            head_dim: self.d_model / self.n_heads,
+            sigma_embedding: sigma_embedding.init(device),
+            encoder: Encoder::new(self.n_encoder_blocks, block, device),
+            group_swap: group_swap.init(device),
+            decoder: Decoder::new(self.n_decoder_blocks, block, device),
+            output_layer: output_layer.init(device),
+            rotary_embedding: RotaryEmbedding::new(self.d_model / self.n_heads, device),
             precision: Precision::default(),
         }
     }
-}
-
-pub(crate) fn token_embedding(vocab_size: usize, d_model: usize, device: &Device) -> Embedding {
-    let bound = 1.0 / (d_model as f64).sqrt();
-    EmbeddingConfig::new(vocab_size, d_model)
-        .with_initializer(Initializer::Uniform {
-            min: -bound,
-            max: bound,
-        })
-        .init(device)
 }
 
 /// Predicts each token from the tokens of the group it does not belong to.
@@ -127,7 +129,7 @@ pub struct PartitionTransformer {
     group_swap: GroupSwap,
     decoder: Decoder,
     output_layer: OutputLayer,
-    head_dim: usize,
+    rotary_embedding: RotaryEmbedding,
     #[module(skip)]
     precision: Precision,
 }
@@ -234,29 +236,28 @@ impl PartitionTransformer {
 
     /// What the decoder makes of the queries, and the conditioning.
     fn run(&self, pass: Pass) -> (Tensor<3>, Tensor<2>) {
+        pass.check_shapes();
         let conditioning = self.sigma_embedding.forward(pass.sigma);
-        let rotary = RotaryEmbedding::new(self.head_dim, &pass.tokens.device());
-        let key_angles = rotary.angles(pass.token_positions);
-        let query_angles = rotary.angles(pass.query_positions.clone());
+        let key_angles = self.rotary_embedding.angles(pass.token_positions);
+        let query_angles = self.rotary_embedding.angles(pass.query_positions.clone());
 
         let embedded = self.token_embedding.forward(pass.tokens);
-        let encoded = self.encoder.forward(
-            embedded,
-            conditioning.clone(),
-            &key_angles,
-            &pass.token_segments,
-            self.precision,
-        );
-        let input = CrossInput {
-            encoded,
+        let context = EncoderContext {
             conditioning: conditioning.clone(),
+            angles: &key_angles,
+            segments: &pass.token_segments,
+            precision: self.precision,
+        };
+        let context = CrossAttentionContext {
+            encoded: self.encoder.forward(embedded, &context),
             query_angles: &query_angles,
             key_angles: &key_angles,
             segments: &pass.query_segments,
             precision: self.precision,
         };
-        let hidden = self.group_swap.forward(pass.query_positions, &input);
-        (self.decoder.forward(hidden, &input), conditioning)
+        let hidden = self.group_swap.forward(pass.query_positions, &context);
+        let hidden = self.decoder.forward(hidden, conditioning.clone(), &context);
+        (hidden, conditioning)
     }
 }
 
@@ -271,6 +272,15 @@ struct Pass {
 }
 
 impl Pass {
+    /// # Panics
+    /// Panics if the shapes disagree.
+    fn check_shapes(&self) {
+        let [batch, n_tokens] = self.tokens.dims();
+        assert_shape!(self.token_positions, [batch, n_tokens]);
+        assert_shape!(self.query_positions, [batch, _]);
+        assert_batch_or_one("sigma", self.sigma.dims()[0], batch);
+    }
+
     fn known(known: KnownTokens, queries: QueryPositions, sigma: Tensor<1>) -> Self {
         Self {
             token_segments: known_segments(&known),

@@ -1,9 +1,29 @@
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, assert_shape};
 use transformer_kernels::tanh_gelu;
 
-use super::apply;
+use super::linear::apply;
+use crate::shape_checks::input_width;
+
+/// Sizes of a [`FeedForward`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FeedForwardConfig {
+    /// Width of the network.
+    pub d_model: usize,
+    /// Width between the two layers.
+    pub d_hidden: usize,
+}
+
+impl FeedForwardConfig {
+    /// Builds the layers with random weights.
+    pub fn init(&self, device: &Device) -> FeedForward {
+        FeedForward {
+            up: LinearConfig::new(self.d_model, self.d_hidden).init(device),
+            down: LinearConfig::new(self.d_hidden, self.d_model).init(device),
+        }
+    }
+}
 
 /// Two linear layers with a tanh-GELU between them.
 #[derive(Module, Debug)]
@@ -13,21 +33,12 @@ pub struct FeedForward {
 }
 
 impl FeedForward {
-    pub(crate) fn new(d_model: usize, mlp_ratio: usize, device: &Device) -> Self {
-        Self::with_width(d_model, mlp_ratio * d_model, device)
-    }
-
-    /// Layers of `d_hidden` features between, with random weights.
-    pub fn with_width(d_model: usize, d_hidden: usize, device: &Device) -> Self {
-        Self {
-            up: LinearConfig::new(d_model, d_hidden).init(device),
-            down: LinearConfig::new(d_hidden, d_model).init(device),
-        }
-    }
-
+    /// Applies the layers to each token.
+    ///
     /// # Shapes
     /// - input and output: `[batch, seq, d_model]`
     pub fn forward(&self, input: Tensor<3>) -> Tensor<3> {
+        assert_shape!(input, [_, _, input_width(&self.up)]);
         apply(&self.down, tanh_gelu(apply(&self.up, input)))
     }
 }

@@ -1,10 +1,34 @@
 use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, assert_shape};
 
+use super::ada_layer_norm::repeat_modulation;
+use super::layer_norm::{layer_norm, normalise};
+use super::linear::{apply, apply_to_rows, zero_linear};
 use crate::Precision;
+use crate::shape_checks::{assert_batch_or_one, input_width};
 
-use super::{apply, apply_to_rows, layer_norm, normalise, repeat_modulation, zero_linear};
+/// Sizes of an [`OutputLayer`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutputLayerConfig {
+    /// Width of the network.
+    pub d_model: usize,
+    /// Width of the conditioning vector.
+    pub cond_dim: usize,
+    /// Token ids it has logits of.
+    pub vocab_size: usize,
+}
+
+impl OutputLayerConfig {
+    /// Builds the layer with logits of zero.
+    pub fn init(&self, device: &Device) -> OutputLayer {
+        OutputLayer {
+            norm: layer_norm(self.d_model, device),
+            ada_layer_norm: zero_linear(self.cond_dim, 2 * self.d_model, device),
+            linear: zero_linear(self.d_model, self.vocab_size, device),
+        }
+    }
+}
 
 /// The last norm, its modulation, and the projection to the vocabulary.
 #[derive(Module, Debug)]
@@ -15,19 +39,13 @@ pub struct OutputLayer {
 }
 
 impl OutputLayer {
-    pub(crate) fn new(d_model: usize, cond_dim: usize, vocab_size: usize, device: &Device) -> Self {
-        Self {
-            norm: layer_norm(d_model, device),
-            ada_layer_norm: zero_linear(cond_dim, 2 * d_model, device),
-            linear: zero_linear(d_model, vocab_size, device),
-        }
-    }
-
     /// Token ids it has logits of.
     pub fn vocab_size(&self) -> usize {
         self.linear.weight.dims()[1]
     }
 
+    /// Logits of every position.
+    ///
     /// # Shapes
     /// - hidden: `[batch, seq, d_model]`
     /// - conditioning: `[batch or 1, cond_dim]`
@@ -48,8 +66,11 @@ impl OutputLayer {
     /// - hidden and output: `[batch, seq, d_model]`
     /// - conditioning: `[batch or 1, cond_dim]`
     pub fn features(&self, hidden: Tensor<3>, conditioning: Tensor<2>) -> Tensor<3> {
+        let [batch, _, d_model] = hidden.dims();
+        assert_eq!(d_model, input_width(&self.linear), "width of `hidden`");
+        assert_shape!(conditioning, [_, input_width(&self.ada_layer_norm)]);
+        assert_batch_or_one("conditioning", conditioning.dims()[0], batch);
         let modulation = apply_to_rows(&self.ada_layer_norm, conditioning).unsqueeze_dim::<3>(1);
-        let d_model = hidden.dims()[2];
         let shift = modulation.clone().narrow(2, 0, d_model);
         let scale = modulation.narrow(2, d_model, d_model);
         let shape = hidden.dims();
@@ -63,6 +84,7 @@ impl OutputLayer {
     /// - features: `[n, d_model]`
     /// - output: `[n, vocab_size]`
     pub fn project(&self, features: Tensor<2>, precision: Precision) -> Tensor<2> {
+        assert_shape!(features, [_, input_width(&self.linear)]);
         precision.widen(apply_to_rows(&self.linear, precision.round(features)))
     }
 }

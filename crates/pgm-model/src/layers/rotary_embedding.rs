@@ -1,6 +1,9 @@
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor, assert_shape};
 
-const BASE: f64 = 10_000.0;
+use super::frequencies::{Frequencies, geometric_frequencies};
+use super::heads::split_heads;
+use crate::shape_checks::assert_batch_or_one;
 
 /// Cosines and sines of the rotary angles of some positions,
 /// `[batch or 1, seq, 1, head_dim / 2]` each.
@@ -18,10 +21,15 @@ impl RotaryAngles {
     ///
     /// # Shapes
     /// - heads and output: `[batch, seq, heads, head_dim]`
+    ///
+    /// # Panics
+    /// Panics if the angles are for another batch, length or number of features.
     pub fn rotate(&self, heads: Tensor<4>) -> Tensor<4> {
+        let [angle_batch, seq_len, _, half] = self.cos.dims();
+        assert_shape!(heads, [_, seq_len, _, 2 * half]);
+        assert_batch_or_one("angles", angle_batch, heads.dims()[0]);
         let dtype = heads.dtype();
         let heads = heads.cast(self.cos.dtype());
-        let half = heads.dims()[3] / 2;
         let first = heads.clone().narrow(3, 0, half);
         let second = heads.narrow(3, half, half);
         Tensor::cat(
@@ -33,15 +41,29 @@ impl RotaryAngles {
         )
         .cast(dtype)
     }
+
+    /// Splits a packed projection into queries, keys and values, and rotates queries and keys.
+    ///
+    /// # Shapes
+    /// - packed: `[batch, seq, 3 * d_model]`
+    /// - outputs: `[batch, seq, heads, head_dim]`
+    ///
+    /// # Panics
+    /// Panics if the angles are for another batch, length or number of features.
+    pub fn rotate_packed(&self, packed: Tensor<3>, n_heads: usize) -> [Tensor<4>; 3] {
+        let [query, key, value] = split_heads(packed, n_heads);
+        [self.rotate(query), self.rotate(key), value]
+    }
 }
 
-/// Looks up rotary angles by position.
+/// Computes rotary angles from positions. It has no parameters; a network makes it once.
 ///
 /// # Reference
 /// RoFormer (arXiv 2104.09864).
-#[derive(Debug, Clone)]
+#[derive(Module, Debug)]
 pub struct RotaryEmbedding {
-    inverse_frequencies: Tensor<3>,
+    frequencies: Frequencies,
+    #[module(skip)]
     amplitude: f32,
 }
 
@@ -49,16 +71,15 @@ impl RotaryEmbedding {
     /// Angles for heads of `head_dim` features.
     pub fn new(head_dim: usize, device: &Device) -> Self {
         Self {
-            inverse_frequencies: inverse_frequencies(head_dim, device),
+            frequencies: Frequencies::of_width(head_dim, device),
             amplitude: 1.0,
         }
     }
 
     /// Angles with frequencies of one's own, in radians a token, one for each pair of features.
     pub fn with_frequencies(frequencies: Vec<f32>, device: &Device) -> Self {
-        let shape = [1, 1, frequencies.len()];
         Self {
-            inverse_frequencies: Tensor::from_data(TensorData::new(frequencies, shape), device),
+            frequencies: Frequencies::new(frequencies, device),
             amplitude: 1.0,
         }
     }
@@ -70,15 +91,15 @@ impl RotaryEmbedding {
 
     /// The frequencies `base^(-2j / head_dim)` for `j < head_dim / 2`.
     pub fn frequencies(head_dim: usize, base: f64) -> Vec<f64> {
-        (0..head_dim / 2)
-            .map(|j| base.powf(-2.0 * j as f64 / head_dim as f64))
-            .collect()
+        geometric_frequencies(head_dim, base)
     }
 
+    /// The angles of some positions.
+    ///
     /// # Shapes
     /// - positions: `[batch or 1, seq]`
     pub fn angles(&self, positions: Tensor<2, Int>) -> RotaryAngles {
-        let angles = positions.float().unsqueeze_dim::<3>(2) * self.inverse_frequencies.clone();
+        let angles = self.frequencies.angles(positions.float());
         let scaled = |values: Tensor<3>| match self.amplitude {
             1.0 => values,
             amplitude => values * amplitude,
@@ -88,13 +109,6 @@ impl RotaryEmbedding {
             sin: scaled(angles.sin()).unsqueeze_dim(2),
         }
     }
-}
-
-/// `10000^(-2j / width)` for `j < width / 2`, as `[1, 1, width / 2]`.
-pub(crate) fn inverse_frequencies(width: usize, device: &Device) -> Tensor<3> {
-    let values = RotaryEmbedding::frequencies(width, BASE);
-    let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
-    Tensor::from_data(TensorData::new(values, [1, 1, width / 2]), device)
 }
 
 #[cfg(test)]

@@ -1,11 +1,31 @@
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::silu;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
-use super::apply_to_rows;
+use super::frequencies::Frequencies;
+use super::linear::apply_to_rows;
 
 const N_FREQUENCIES: usize = 128;
+
+/// Sizes of a [`SigmaEmbedding`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SigmaEmbeddingConfig {
+    /// Width of the conditioning vector.
+    pub cond_dim: usize,
+}
+
+impl SigmaEmbeddingConfig {
+    /// Builds the layers with random weights.
+    pub fn init(&self, device: &Device) -> SigmaEmbedding {
+        let linear = |d_input| LinearConfig::new(d_input, self.cond_dim).init(device);
+        SigmaEmbedding {
+            up: linear(2 * N_FREQUENCIES),
+            down: linear(self.cond_dim),
+            frequencies: Frequencies::of_width(2 * N_FREQUENCIES, device),
+        }
+    }
+}
 
 /// Maps the noise level to the conditioning vector of the network.
 ///
@@ -15,16 +35,10 @@ const N_FREQUENCIES: usize = 128;
 pub struct SigmaEmbedding {
     up: Linear,
     down: Linear,
+    frequencies: Frequencies,
 }
 
 impl SigmaEmbedding {
-    pub(crate) fn new(cond_dim: usize, device: &Device) -> Self {
-        Self {
-            up: LinearConfig::new(2 * N_FREQUENCIES, cond_dim).init(device),
-            down: LinearConfig::new(cond_dim, cond_dim).init(device),
-        }
-    }
-
     /// Returns the conditioning vector, its last SiLU included.
     ///
     /// # Shapes
@@ -36,13 +50,8 @@ impl SigmaEmbedding {
 
     /// The vector before the last SiLU.
     pub(crate) fn features(&self, sigma: Tensor<1>) -> Tensor<2> {
-        let frequencies: Vec<f32> = (0..N_FREQUENCIES)
-            .map(|j| 10_000f64.powf(-(j as f64) / N_FREQUENCIES as f64) as f32)
-            .collect();
-        let frequencies = TensorData::new(frequencies, [1, N_FREQUENCIES]);
-        let frequencies = Tensor::<2>::from_data(frequencies, &sigma.device());
-        let angles = sigma.unsqueeze_dim::<2>(1) * frequencies;
-        let sinusoid = Tensor::cat(vec![angles.clone().cos(), angles.sin()], 1);
+        let sinusoid = self.frequencies.sinusoid(sigma.unsqueeze_dim(1));
+        let sinusoid = sinusoid.squeeze_dim::<2>(1);
         apply_to_rows(&self.down, silu(apply_to_rows(&self.up, sinusoid)))
     }
 }
