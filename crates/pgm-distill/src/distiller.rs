@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use burn::tensor::Device;
 use burn_train::Interrupter;
 use pgm_data::prepare;
@@ -9,6 +11,9 @@ use pgm_train::{
 };
 
 use crate::{DistillConfig, DistillationMethod, TeacherSource};
+
+/// The file in the folder of a run that says how it was distilled.
+pub const DISTILLATION_FILE: &str = "distillation.toml";
 
 /// Runs a distillation in a folder, from wherever it was stopped.
 pub struct Distiller<'a> {
@@ -88,6 +93,10 @@ impl<'a> Distiller<'a> {
         .run()
     }
 
+    fn file(&self) -> PathBuf {
+        self.folder.root().join(DISTILLATION_FILE)
+    }
+
     /// Makes the teacher the run's checkpoint of step 0.
     fn start(&mut self) -> Result<(ExperimentConfig, LoadedRun), TrainError> {
         let (teacher, data) = self.open_teacher()?;
@@ -95,7 +104,7 @@ impl<'a> Distiller<'a> {
         let mut written = self.config.clone();
         written.teacher.checkpoint = teacher.step.to_string();
         let text = written.to_toml();
-        pgm_data::write_file(&self.folder.distillation(), text.as_bytes())?;
+        pgm_data::write_file(&self.file(), text.as_bytes())?;
         let (vocab_size, mask_token) = vocabulary(&teacher.tokenizer);
         let device = &self.device;
         let mut state = TrainingState::new(&experiment, vocab_size, mask_token, None, device)?;
@@ -148,7 +157,7 @@ impl<'a> Distiller<'a> {
 
     /// Checks that the run in the folder is this one.
     fn resume(&self) -> Result<(ExperimentConfig, LoadedRun), TrainError> {
-        let path = self.folder.distillation();
+        let path = self.file();
         let text = std::fs::read_to_string(&path).map_err(|error| TrainError::File {
             action: "read",
             path,
@@ -182,7 +191,7 @@ impl<'a> Distiller<'a> {
         )?;
         let data = run.config.data.clone();
         let experiment = self.config.experiment(&run.config, data)?;
-        pgm_data::write_file(&self.folder.distillation(), wanted.to_toml().as_bytes())?;
+        pgm_data::write_file(&self.file(), wanted.to_toml().as_bytes())?;
         Ok((experiment, run))
     }
 }

@@ -2,12 +2,12 @@ use burn::tensor::Device;
 use pgm_data::TokenBatch;
 use pgm_model::LanguageModel;
 use pgm_train::{
-    CheckpointChoice, ExperimentConfig, Round, RunFolder, StepReport, TrainError, TrainingMethod,
-    TrainingState,
+    CheckpointChoice, ExperimentConfig, MethodRecord, MetricRecord, RunFolder, StepReport,
+    TrainError, TrainingMethod, TrainingState,
 };
 
 use crate::config::{OptimizerAtRound, TeacherWeights};
-use crate::{DistillConfig, DistillationUpdate, RoundSchedule};
+use crate::{DistillConfig, DistillationUpdate, Round, RoundRecord, RoundSchedule};
 
 /// The unit of a distillation's losses.
 pub const DIVERGENCE_PER_TOKEN: &str = "divergence per hidden token";
@@ -40,6 +40,21 @@ impl DistillationMethod {
             mask_token,
             teacher: None,
         }
+    }
+
+    /// The round that ends after this many steps.
+    fn round_ending_at(&self, step: usize) -> Option<Round> {
+        if step == 0 || !self.keeps_checkpoint(step) {
+            return None;
+        }
+        let round = self.schedule.round_of(step - 1);
+        let teacher_sampling_steps = self.schedule.sampling_steps(round);
+        Some(Round {
+            round: round + 1,
+            first_step: self.schedule.start_of(round),
+            teacher_sampling_steps,
+            student_sampling_steps: teacher_sampling_steps / self.schedule.teacher_steps,
+        })
     }
 
     /// Loads the teacher of the current round; at the first step of a later one, the student goes on as configured.
@@ -111,17 +126,14 @@ impl TrainingMethod for DistillationMethod {
         step.is_multiple_of(self.schedule.steps_per_round)
     }
 
-    fn round_ending_at(&self, step: usize) -> Option<Round> {
-        if step == 0 || !self.keeps_checkpoint(step) {
-            return None;
-        }
-        let round = self.schedule.round_of(step - 1);
-        let teacher_sampling_steps = self.schedule.sampling_steps(round);
-        Some(Round {
-            round: round + 1,
-            first_step: self.schedule.start_of(round),
-            teacher_sampling_steps,
-            student_sampling_steps: teacher_sampling_steps / self.schedule.teacher_steps,
-        })
+    fn has_records_after(&self, step: usize) -> bool {
+        self.round_ending_at(step).is_some()
+    }
+
+    fn records_after(&self, step: usize, so_far: &[MetricRecord]) -> Vec<MethodRecord> {
+        let round = self.round_ending_at(step).into_iter();
+        round
+            .map(|round| RoundRecord::new(step, round, so_far).to_metric())
+            .collect()
     }
 }

@@ -90,11 +90,6 @@ impl RunFolder {
         self.root.join("checkpoints")
     }
 
-    /// How it was distilled, for a run that has a teacher.
-    pub fn distillation(&self) -> PathBuf {
-        self.root.join("distillation.toml")
-    }
-
     /// One JSON object a line.
     pub fn metrics(&self) -> PathBuf {
         self.root.join("metrics.jsonl")
@@ -198,7 +193,7 @@ impl RunFolder {
     }
 
     /// The folders and the files that a run writes.
-    pub(crate) fn written(&self) -> ([PathBuf; 3], [PathBuf; 9]) {
+    pub(crate) fn written(&self) -> ([PathBuf; 3], [PathBuf; 8]) {
         let folders = [
             self.checkpoints(),
             self.samples_of_validations(),
@@ -207,7 +202,6 @@ impl RunFolder {
         let files = [
             self.root.join(CONFIG_FILE),
             self.weights_origin_file(),
-            self.distillation(),
             self.root.join(TOKENIZER_FILE),
             self.root.join(DATA_FILE),
             self.metrics(),

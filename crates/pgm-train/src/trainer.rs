@@ -195,9 +195,9 @@ impl<'a> Trainer<'a> {
             let learning_rate = report.learning_rate;
             losses.push(step, report);
 
-            let round = self.method.round_ending_at(step);
+            let has_records = self.method.has_records_after(step);
             let is_logged = step.is_multiple_of(self.config.training.log_every);
-            if is_logged || step == n_steps || round.is_some() {
+            if is_logged || step == n_steps || has_records {
                 self.check(&mut losses)?;
                 if let Some(mean) = losses.take_mean() {
                     let tokens_per_second = clock.rate(step) * tokens_per_step as f64;
@@ -222,8 +222,10 @@ impl<'a> Trainer<'a> {
                     });
                 }
             }
-            if let Some(round) = round {
-                metrics.push_round(step, round)?;
+            if has_records {
+                for record in self.method.records_after(step, &metrics.records()?) {
+                    metrics.push(&MetricRecord::Method(record))?;
+                }
             }
             if step == n_steps
                 || step.is_multiple_of(self.config.training.checkpoint_every)

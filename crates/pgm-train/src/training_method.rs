@@ -1,25 +1,14 @@
 use burn::tensor::Device;
 use discrete_diffusion::Weighting;
 use pgm_data::TokenBatch;
-use serde::{Deserialize, Serialize};
 
 use crate::training_state::StepReport;
-use crate::{ExperimentConfig, ObjectiveKind, TrainError, TrainingBatch, TrainingState};
+use crate::{
+    ExperimentConfig, MethodRecord, MetricRecord, ObjectiveKind, TrainError, TrainingBatch,
+    TrainingState,
+};
 
-/// A stretch of a run in which a student learns from one teacher.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Round {
-    /// Its number, from 1.
-    pub round: usize,
-    /// Optimizer steps done when it began.
-    pub first_step: usize,
-    /// Sampling steps of its teacher.
-    pub teacher_sampling_steps: usize,
-    /// Sampling steps in which its student is to do the same.
-    pub student_sampling_steps: usize,
-}
-
-/// The unit of validation losses, and of training losses but those of a distillation.
+/// The unit of validation losses, and of training losses unless the method has another.
 pub const NATS_PER_TOKEN: &str = "nats per token";
 
 /// What an optimizer step does: the part of a run that the [`Trainer`](crate::Trainer) leaves open.
@@ -55,9 +44,14 @@ pub trait TrainingMethod {
         false
     }
 
-    /// The round that ends after this many steps; it gets a line in the metrics.
-    fn round_ending_at(&self, _step: usize) -> Option<Round> {
-        None
+    /// Whether the method has lines for the metrics after this many steps; that of the losses up to there comes before.
+    fn has_records_after(&self, _step: usize) -> bool {
+        false
+    }
+
+    /// The lines that the method adds to the metrics after this many steps; `so_far` are those before.
+    fn records_after(&self, _step: usize, _so_far: &[MetricRecord]) -> Vec<MethodRecord> {
+        Vec::new()
     }
 }
 

@@ -313,7 +313,7 @@ fn a_run_without_a_step_still_wants_its_weights() {
     );
     let begun = Some(start(source(), |_| {}));
     train(config, &folder, Interrupter::new(), begun).unwrap();
-    folder.lock().unwrap().clear().unwrap();
+    folder.lock().unwrap().clear(&[]).unwrap();
     assert_eq!(folder.weights_origin().unwrap(), None);
 }
 

@@ -71,7 +71,7 @@ impl TrainArgs {
             None => None,
         };
         if self.restart {
-            lock.clear()?;
+            lock.clear(&[pgm_distill::DISTILLATION_FILE])?;
         }
         let n_steps = config.training.n_steps;
         if let Some(found) = folder.latest_checkpoint()?
