@@ -77,17 +77,17 @@ impl DistillationMethod {
         if state.step == start && round > 0 {
             match (section.optimizer_at_round, weights) {
                 (OptimizerAtRound::Reset, _) => {
-                    state.restart_with(loaded.network.clone(), config, device);
+                    state.restart_with(loaded.model.network.clone(), config, device);
                 }
                 (OptimizerAtRound::Kept, TeacherWeights::Average) => {
-                    state.go_on_with(loaded.network.clone(), config, device);
+                    state.go_on_with(loaded.model.network.clone(), config, device);
                 }
                 (OptimizerAtRound::Kept, TeacherWeights::Raw) => {}
             }
         }
         self.teacher = Some(Teacher {
             round,
-            network: loaded.network,
+            network: loaded.model.network,
         });
         Ok(())
     }

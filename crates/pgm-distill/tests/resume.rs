@@ -242,8 +242,14 @@ fn a_file_with_weights_teaches_what_its_run_does() {
         )
         .unwrap();
     let file = path("teacher.safetensors");
-    let config = run.network_config();
-    weights::save(&run.network, &config, WeightsFormat::Safetensors, &file).unwrap();
+    let config = run.model.network_config();
+    weights::save(
+        &run.model.network,
+        &config,
+        WeightsFormat::Safetensors,
+        &file,
+    )
+    .unwrap();
 
     let from_run = RunFolder::new(path("from-run"));
     distill(&teacher, &from_run, &[], NEVER).unwrap();

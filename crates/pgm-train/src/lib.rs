@@ -5,6 +5,7 @@
 //! - [`Trainer`] runs it, step by step, and can be stopped and resumed at any step.
 //! - A [`TrainingMethod`] is what a step does, training on the objective if nothing else is said.
 //! - [`StartingWeights`] are what it begins with, if not with random weights.
+//! - [`LoadedModel`] is a trained model, of a run or of a file with weights.
 //! - [`RunFolder`] is what a run leaves behind, and how to open it again; a [`RunLock`] keeps it for one process.
 //!
 //! Every random number of a step depends on the seed and the number of the step alone, and the
@@ -39,10 +40,11 @@ mod ema;
 mod error;
 mod experiment_data;
 mod gradient_clipping;
-mod loaded_weights;
+mod loaded_model;
 mod loss_curve;
 mod method_record;
 mod metrics;
+mod model_description;
 mod observer;
 mod provenance;
 mod run_folder;
@@ -64,8 +66,10 @@ pub use config::{
 pub use ema::ExponentialMovingAverage;
 pub use error::TrainError;
 pub use gradient_clipping::clip_by_global_norm;
+pub use loaded_model::LoadedModel;
 pub use method_record::MethodRecord;
 pub use metrics::{MetricRecord, MetricsLog};
+pub use model_description::ModelDescription;
 pub use observer::{TrainingEvent, TrainingObserver};
 pub use pgm_model::weights::WeightsChoice;
 pub use provenance::Provenance;

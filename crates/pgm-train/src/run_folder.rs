@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use pgm_data::{DataError, PreparedData, SpecialTokens, TokenDataset, Tokenizer};
 use pgm_model::weights::{WeightsChoice, WeightsSource};
-use pgm_model::{LanguageModel, LanguageModelConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Checkpoint, CheckpointChoice, ExperimentConfig, LearningRateSchedule, Provenance, RunLock,
-    TrainError,
+    Checkpoint, CheckpointChoice, ExperimentConfig, LearningRateSchedule, LoadedModel,
+    ModelDescription, Provenance, RunLock, TrainError,
 };
 
 const CONFIG_FILE: &str = "config.toml";
@@ -25,29 +24,12 @@ pub struct RunFolder {
 /// A run that was opened for sampling or evaluation.
 #[derive(Debug)]
 pub struct LoadedRun {
+    /// Its model, with the weights of a checkpoint.
+    pub model: LoadedModel,
     /// Its configuration.
     pub config: ExperimentConfig,
-    /// Its tokenizer.
-    pub tokenizer: Tokenizer,
-    /// The network with the weights of the checkpoint.
-    pub network: LanguageModel,
-    /// The id of MASK.
-    pub mask_token: usize,
-    /// Optimizer steps of the checkpoint.
-    pub step: usize,
-    /// Which of its weights these are.
-    pub weights: WeightsSource,
-    /// SHA-256 of the file with these weights, as it was written; none for weights without a run.
-    pub weights_sha256: Option<String>,
-}
-
-impl LoadedRun {
-    /// The sizes of its network.
-    pub fn network_config(&self) -> LanguageModelConfig {
-        let (vocab_size, _) = vocabulary(&self.tokenizer);
-        let kind = self.config.objective.kind;
-        self.config.model.network(kind, vocab_size)
-    }
+    /// SHA-256 of the file with these weights, as it was written.
+    pub weights_sha256: String,
 }
 
 /// Which tokens a run was trained on.
@@ -378,13 +360,16 @@ impl RunFolder {
             },
         };
         Ok(LoadedRun {
+            model: LoadedModel {
+                network,
+                tokenizer,
+                mask_token,
+                description: ModelDescription::from_config(config),
+                step: checkpoint.step,
+                weights,
+            },
             config: config.clone(),
-            tokenizer,
-            network,
-            mask_token,
-            step: checkpoint.step,
-            weights,
-            weights_sha256: Some(checkpoint.weights_sha256(weights)?),
+            weights_sha256: checkpoint.weights_sha256(weights)?,
         })
     }
 
