@@ -27,8 +27,8 @@ pub struct Distiller<'a> {
 }
 
 impl<'a> Distiller<'a> {
-    /// A distillation that [`Self::run`] starts or goes on with. `interrupter` stops it after the current step, with a
-    /// checkpoint.
+    /// A distillation that [`Self::run`] starts or goes on with. `interrupter` stops it within the current step, with
+    /// a checkpoint of the last one that was finished.
     pub fn new(
         config: DistillConfig,
         folder: RunFolder,

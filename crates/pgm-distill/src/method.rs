@@ -1,3 +1,5 @@
+use std::ops::ControlFlow;
+
 use burn::tensor::Device;
 use pgm_data::TokenBatch;
 use pgm_model::LanguageModel;
@@ -100,6 +102,7 @@ impl TrainingMethod for DistillationMethod {
         config: &ExperimentConfig,
         batch: &TokenBatch,
         device: &Device,
+        go_on: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<StepReport, TrainError> {
         self.enter_round(state, config, device)?;
         let teacher = self.teacher.as_ref().expect("the round was entered");
@@ -115,7 +118,7 @@ impl TrainingMethod for DistillationMethod {
             directions: section.directions,
         };
         let rate = self.config.learning_rate_at(state.step);
-        update.apply(state, config, rate, batch, device)
+        update.apply(state, config, rate, batch, device, go_on)
     }
 
     fn loss_unit(&self) -> &'static str {

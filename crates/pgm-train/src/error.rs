@@ -160,6 +160,9 @@ pub enum TrainError {
         /// The last checkpoint, if any.
         checkpoint: Option<PathBuf>,
     },
+    /// The work was stopped.
+    #[error("interrupted")]
+    Interrupted,
     /// The device did not give its results back.
     #[error("the device failed: {reason}")]
     Device {

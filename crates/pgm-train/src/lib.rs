@@ -40,6 +40,7 @@ mod ema;
 mod error;
 mod experiment_data;
 mod gradient_clipping;
+mod interruption;
 mod loaded_model;
 mod loss_curve;
 mod method_record;
@@ -66,6 +67,7 @@ pub use config::{
 pub use ema::ExponentialMovingAverage;
 pub use error::TrainError;
 pub use gradient_clipping::clip_by_global_norm;
+pub use interruption::control_flow;
 pub use loaded_model::LoadedModel;
 pub use method_record::MethodRecord;
 pub use metrics::{MetricRecord, MetricsLog};

@@ -1,4 +1,3 @@
-use std::ops::ControlFlow;
 use std::time::Instant;
 
 use burn::data::dataset::Dataset;
@@ -15,7 +14,7 @@ use crate::training_state::TrainingState;
 use crate::{
     Checkpoint, ExperimentConfig, MetricRecord, MetricsLog, ObjectiveTraining, Provenance,
     RunFolder, RunLock, StartingWeights, TrainError, TrainingEvent, TrainingMethod,
-    TrainingObserver, ValidationScore, loss_curve,
+    TrainingObserver, ValidationScore, control_flow, loss_curve,
 };
 
 /// How a run ended.
@@ -49,8 +48,8 @@ pub struct Trainer<'a> {
 }
 
 impl<'a> Trainer<'a> {
-    /// A run that [`Self::run`] starts or goes on with. `interrupter` stops it after the current
-    /// step, with a checkpoint.
+    /// A run that [`Self::run`] starts or goes on with. `interrupter` stops it within the current
+    /// step, with a checkpoint of the last one that was finished.
     pub fn new(
         config: ExperimentConfig,
         folder: RunFolder,
@@ -188,9 +187,18 @@ impl<'a> Trainer<'a> {
             }
 
             let (_, batch) = batches.next_batch()?;
-            let report = self
-                .method
-                .advance(state, &self.config, &batch, &self.device)?;
+            let mut go_on = || control_flow(&self.interrupter);
+            let advanced =
+                self.method
+                    .advance(state, &self.config, &batch, &self.device, &mut go_on);
+            let report = match advanced {
+                // Part of a step is none: the run goes on with all of it.
+                Err(TrainError::Interrupted) => {
+                    self.save(state, &mut losses, &mut saved)?;
+                    return Ok(false);
+                }
+                advanced => advanced?,
+            };
             let step = state.step;
             let learning_rate = report.learning_rate;
             losses.push(step, report);
@@ -340,7 +348,7 @@ impl<'a> Trainer<'a> {
             &mut Vec::new(),
             &mut |done, total| {
                 observer.on_event(TrainingEvent::Validating { done, total });
-                !interrupter.should_stop()
+                control_flow(interrupter)
             },
         );
         let report = match result {
@@ -411,11 +419,7 @@ impl<'a> Trainer<'a> {
                 done: heard.n_done(),
                 total: heard.n_steps(),
             });
-            if interrupter.should_stop() {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+            control_flow(interrupter)
         });
         let generated = match result {
             Ok(generated) => generated,

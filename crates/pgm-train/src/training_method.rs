@@ -1,3 +1,5 @@
+use std::ops::ControlFlow;
+
 use burn::tensor::Device;
 use discrete_diffusion::Weighting;
 use pgm_data::TokenBatch;
@@ -16,16 +18,18 @@ pub const NATS_PER_TOKEN: &str = "nats per token";
 /// For a stopped run to go on exactly, what a step does has to follow from the state, the configuration and the
 /// checkpoints that are kept.
 pub trait TrainingMethod {
-    /// Does one optimizer step on a batch.
+    /// Does one optimizer step on a batch. `go_on` is asked between its parts, and stops the work by breaking.
     ///
     /// # Errors
-    /// When a file cannot be read or the device fails.
+    /// When a file cannot be read or the device fails, and [`TrainError::Interrupted`] when the work is stopped: the
+    /// step is not done then, and a run goes on with all of it.
     fn advance(
         &mut self,
         state: &mut TrainingState,
         config: &ExperimentConfig,
         batch: &TokenBatch,
         device: &Device,
+        go_on: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<StepReport, TrainError>;
 
     /// The mean of [`StepReport::mean_weight`] over all draws: what the losses of earlier versions were multiplied by,
@@ -66,6 +70,7 @@ impl TrainingMethod for ObjectiveTraining {
         config: &ExperimentConfig,
         batch: &TokenBatch,
         device: &Device,
+        go_on: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<StepReport, TrainError> {
         let step = state.step;
         let parts = state.model.training_batches(
@@ -77,7 +82,7 @@ impl TrainingMethod for ObjectiveTraining {
         );
         let rate = config.learning_rate_at(step);
         let mean_weight = TrainingBatch::mean_weight(&parts);
-        let report = state.update(config, rate, device, parts, |model, part, add| {
+        let report = state.update(config, rate, device, parts, go_on, |model, part, add| {
             let loss = model.loss(&part);
             add(loss.backward());
             Ok(loss.inner())

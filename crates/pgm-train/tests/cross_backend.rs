@@ -2,6 +2,7 @@
 
 mod tiny_run;
 
+use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
 use burn::data::dataset::InMemDataset;
@@ -62,7 +63,7 @@ fn samples(run: &LoadedRun, device: &Device) -> Vec<Vec<u32>> {
     let contexts = vec![Context::new(8, run.model.tokenizer.bos_id()); 2];
     let generated = generator
         .generate(&run.model.network, &contexts, device, &mut |_| {
-            std::ops::ControlFlow::Continue(())
+            ControlFlow::Continue(())
         })
         .expect("samples");
     generated.sequences
@@ -90,7 +91,7 @@ fn perplexities(run: &LoadedRun, device: &Device) -> [f64; 2] {
             &rows,
             device,
             &mut scores,
-            &mut |_, _| true,
+            &mut |_, _| ControlFlow::Continue(()),
         );
         report.expect("a perplexity").nll
     })

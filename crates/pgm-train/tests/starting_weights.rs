@@ -3,6 +3,7 @@
 mod tiny_run;
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -138,7 +139,7 @@ fn a_run_begins_with_the_loss_of_its_source() {
         &rows,
         &Device::flex(),
         &mut Vec::new(),
-        &mut |_, _| true,
+        &mut |_, _| ControlFlow::Continue(()),
     )
     .unwrap();
     assert_eq!(validation.nll, expected.nll);

@@ -65,7 +65,7 @@ impl DistillArgs {
             lock.clear(&[DISTILLATION_FILE])?;
         }
         let schedule = config.schedule();
-        let interrupter = interrupt::graceful("stopping after this step, then saving")?;
+        let interrupter = interrupt::graceful("stopping, and saving the last finished step")?;
         let provenance = provenance(&device);
         let mut observer = observer(
             self.plain,

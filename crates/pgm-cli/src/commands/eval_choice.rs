@@ -8,6 +8,7 @@ use pgm_eval::{
     QuestionKind, ResultsFile,
 };
 use pgm_model::LanguageModel;
+use pgm_train::control_flow;
 use serde_json::json;
 
 use super::results_folder::results_folder;
@@ -141,7 +142,7 @@ impl EvalChoiceArgs {
             &mut results,
             &mut |done, total| {
                 stage.update(done, total, "questions");
-                !interrupter.should_stop()
+                control_flow(&interrupter)
             },
         );
         drop(stage);

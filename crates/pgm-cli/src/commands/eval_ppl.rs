@@ -7,6 +7,7 @@ use pgm_eval::{
     EvalError, EvaluationTimes, Perplexity, PerplexityKind, ResultsFile, ScoredSequence,
 };
 use pgm_model::LanguageModel;
+use pgm_train::control_flow;
 use serde_json::json;
 
 use super::eval_text::TextArgs;
@@ -118,7 +119,7 @@ impl EvalPplArgs {
             &mut results,
             &mut |done, total| {
                 stage.update(done, total, "sequences");
-                !interrupter.should_stop()
+                control_flow(&interrupter)
             },
         );
         drop(stage);

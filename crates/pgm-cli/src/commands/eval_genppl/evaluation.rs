@@ -6,6 +6,7 @@ use pgm_eval::{
     EvalError, FeatureText, GenerativePerplexity, GenerativeReport, Judge, JudgingProgress,
     ResultsFile, SampleSource,
 };
+use pgm_train::control_flow;
 use serde_json::{Value, json};
 
 use super::super::results_folder::results_folder;
@@ -99,7 +100,7 @@ impl Judging<'_> {
                 None => format!("{name}: samples"),
             };
             stage.update(n_judged, n_samples, &message);
-            !self.interrupter.should_stop()
+            control_flow(self.interrupter)
         });
         drop(stage);
         if let Err(EvalError::Interrupted) = judged {
