@@ -86,7 +86,7 @@ impl MetricsLog {
     pub fn open(path: &Path, step: usize, is_validated: bool) -> Result<Self, TrainError> {
         if path.exists() {
             let content = std::fs::read(path).map_err(TrainError::file("read", path))?;
-            let Parsed { records, damaged } = Parsed::of(&content);
+            let Parsed { records, damaged } = Parsed::from_bytes(&content);
             if !damaged.is_empty() {
                 tracing::warn!(path = %path.display(), lines = ?damaged, "lines are damaged and left out; all others stay");
             }
@@ -165,7 +165,7 @@ impl MetricsLog {
     /// When the file cannot be read.
     pub fn read(path: &Path) -> Result<Vec<MetricRecord>, TrainError> {
         let content = std::fs::read(path).map_err(TrainError::file("read", path))?;
-        Ok(Parsed::of(&content).records)
+        Ok(Parsed::from_bytes(&content).records)
     }
 }
 
@@ -177,7 +177,7 @@ struct Parsed {
 }
 
 impl Parsed {
-    fn of(content: &[u8]) -> Self {
+    fn from_bytes(content: &[u8]) -> Self {
         let mut parsed = Self {
             records: Vec::new(),
             damaged: Vec::new(),
@@ -290,13 +290,13 @@ mod tests {
             // No text either: a disk that lost power leaves such bytes.
             lines[damaged][3..9].copy_from_slice(b"\xff\0\0\0\0\0");
             std::fs::write(&path, lines.concat()).unwrap();
-            assert_eq!(Parsed::of(&lines.concat()).damaged, [damaged + 1]);
+            assert_eq!(Parsed::from_bytes(&lines.concat()).damaged, [damaged + 1]);
             let mut kept = records.clone();
             kept.remove(damaged);
             assert_eq!(MetricsLog::read(&path).unwrap(), kept);
             MetricsLog::open(&path, 4, true).unwrap();
             let content = std::fs::read(&path).unwrap();
-            let parsed = Parsed::of(&content);
+            let parsed = Parsed::from_bytes(&content);
             assert_eq!((parsed.records, parsed.damaged), (kept, vec![]));
         }
     }

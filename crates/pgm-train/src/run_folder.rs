@@ -43,7 +43,7 @@ struct TrainedData {
 }
 
 impl TrainedData {
-    fn of(data: &PreparedData) -> Self {
+    fn from_prepared(data: &PreparedData) -> Self {
         Self {
             train_sha256: data.train().checksum(),
             validation_sha256: data.validation().checksum(),
@@ -223,7 +223,8 @@ impl RunFolder {
         }
         fs::create_dir_all(&self.root).map_err(TrainError::file("create", &self.root))?;
         data.tokenizer().save(self.root.join(TOKENIZER_FILE))?;
-        let text = serde_json::to_string_pretty(&TrainedData::of(data)).expect("plain texts");
+        let text =
+            serde_json::to_string_pretty(&TrainedData::from_prepared(data)).expect("plain texts");
         Ok(pgm_data::write_file(
             &self.root.join(DATA_FILE),
             text.as_bytes(),
@@ -246,7 +247,10 @@ impl RunFolder {
 
     fn check_data(&self, data: &PreparedData) -> Result<(), TrainError> {
         self.check_tokenizer(data)?;
-        if self.trained_data()?.has_shards_of(&TrainedData::of(data)) {
+        if self
+            .trained_data()?
+            .has_shards_of(&TrainedData::from_prepared(data))
+        {
             return Ok(());
         }
         Err(TrainError::OtherData {
