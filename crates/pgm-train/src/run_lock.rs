@@ -86,7 +86,7 @@ mod tests {
         assert!(!folder.metrics().exists() && folder.root().join("notes.txt").exists());
         let error = folder.lock().unwrap_err();
         assert!(matches!(error, TrainError::InUse { .. }), "{error}");
-        assert!(error.to_string().contains("--output"), "{error}");
+        assert!(error.to_string().contains("wait until it ends"), "{error}");
         drop(lock);
         folder.lock().unwrap();
     }
