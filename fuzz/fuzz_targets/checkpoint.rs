@@ -104,7 +104,7 @@ fuzz_target!(|input: &[u8]| {
     fs::write(&path, bytes).expect("it can be written");
     for choice in [CheckpointChoice::Last, CheckpointChoice::Best] {
         match folder.load(choice, WeightsChoice::Average, &device) {
-            Ok(run) => assert_eq!(run.step, 1),
+            Ok(run) => assert_eq!(run.model.step, 1),
             Err(error) => assert!(!error.to_string().is_empty()),
         }
     }

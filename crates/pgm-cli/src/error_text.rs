@@ -1,4 +1,7 @@
-/// An error with its causes, each said once: many texts hold that of their cause already.
+use pgm_train::{StartingWeightsError, TrainError};
+
+/// An error with its causes, each said once: many texts hold that of their cause already. The options that help come
+/// last.
 pub fn error_text(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
@@ -12,13 +15,36 @@ pub fn error_text(error: &anyhow::Error) -> String {
         }
         text += cause;
     }
-    text
+    let train_error = error.chain().find_map(|cause| cause.downcast_ref());
+    text + train_error.map_or("", way_out)
+}
+
+/// The options of the command line that help, as the end of the error's text.
+fn way_out(error: &TrainError) -> &'static str {
+    match error {
+        TrainError::OtherRun { .. }
+        | TrainError::StartingWeights(
+            StartingWeightsError::Other { .. } | StartingWeightsError::Random { .. },
+        ) => "; choose another folder with --output, or start it anew with --restart",
+        TrainError::InUse { .. } => ", or choose another folder with --output",
+        TrainError::OtherData { .. } | TrainError::OtherTokenizer { .. } => {
+            ", or start the run anew with --restart"
+        }
+        TrainError::StartingWeights(StartingWeightsError::Changed { .. }) => {
+            ", or start it anew with --restart"
+        }
+        TrainError::StartingWeights(StartingWeightsError::Missing { .. }) => {
+            "; name them again with --from, or start it anew with --restart"
+        }
+        TrainError::OtherFormat { .. } => ", or train anew with --restart",
+        _ => "",
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use anyhow::Context as _;
-    use pgm_train::{ExperimentConfig, TrainError};
+    use pgm_train::ExperimentConfig;
 
     use super::*;
 
@@ -38,6 +64,66 @@ mod tests {
         let refused: Result<_, TrainError> = ExperimentConfig::from_toml(toml, &[]);
         let text = error_text(&refused.context("in a file").unwrap_err());
         assert_eq!(text.matches("`n_heads` 7").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn options_that_help_come_last() {
+        let other = TrainError::OtherRun {
+            path: "runs/a".into(),
+            key: "seed".into(),
+        };
+        let other = error_text(&anyhow::Error::from(other).context("cannot train"));
+        assert_eq!(
+            other,
+            "cannot train: `runs/a` holds a run with another configuration (`seed` differs); choose another folder \
+             with --output, or start it anew with --restart"
+        );
+        let path = || "runs/a".into();
+        let wanted = || "`b`".to_owned();
+        let started = |error: StartingWeightsError| TrainError::from(error);
+        for (error, end) in [
+            (
+                started(StartingWeightsError::Missing {
+                    path: path(),
+                    wanted: wanted(),
+                }),
+                "yet; name them again with --from, or start it anew with --restart",
+            ),
+            (
+                started(StartingWeightsError::Random {
+                    path: path(),
+                    wanted: wanted(),
+                }),
+                "`b`; choose another folder with --output, or start it anew with --restart",
+            ),
+            (
+                started(StartingWeightsError::Changed {
+                    path: path(),
+                    weights: wanted(),
+                    then: "00".to_owned(),
+                    now: "11".to_owned(),
+                }),
+                "bring them back, or start it anew with --restart",
+            ),
+            (
+                TrainError::OtherData {
+                    data: path(),
+                    path: path(),
+                },
+                "bring the text back, or start the run anew with --restart",
+            ),
+            (
+                TrainError::OtherFormat {
+                    path: path(),
+                    found: 1,
+                    readable: 2,
+                },
+                "of the run), or train anew with --restart",
+            ),
+        ] {
+            let text = error_text(&error.into());
+            assert!(text.ends_with(end), "{text}");
+        }
     }
 
     #[test]

@@ -1,14 +1,19 @@
+use std::path::PathBuf;
+
 use burn::tensor::Device;
 use burn_train::Interrupter;
 use pgm_data::prepare;
 use pgm_train::{
-    Checkpoint, CheckpointChoice, DataSection, ExperimentConfig, LoadedRun, Outcome, Provenance,
+    Checkpoint, CheckpointChoice, DataSection, ExperimentConfig, LoadedModel, Outcome, Provenance,
     RunFolder, RunLock, TrainError, Trainer, TrainingEvent, TrainingObserver, TrainingState,
     parse_toml, vocabulary,
 };
 use pgm_weights::WeightsFile;
 
 use crate::{DistillConfig, DistillationMethod, TeacherSource};
+
+/// The file in the folder of a run that says how it was distilled.
+pub const DISTILLATION_FILE: &str = "distillation.toml";
 
 /// Runs a distillation in a folder, from wherever it was stopped.
 pub struct Distiller<'a> {
@@ -22,8 +27,8 @@ pub struct Distiller<'a> {
 }
 
 impl<'a> Distiller<'a> {
-    /// A distillation that [`Self::run`] starts or goes on with. `interrupter` stops it after the current step, with a
-    /// checkpoint.
+    /// A distillation that [`Self::run`] starts or goes on with. `interrupter` stops it within the current step, with
+    /// a checkpoint of the last one that was finished.
     pub fn new(
         config: DistillConfig,
         folder: RunFolder,
@@ -73,8 +78,7 @@ impl<'a> Distiller<'a> {
             Some(_) if is_started => self.resume()?,
             _ => self.start()?,
         };
-        let (_, mask_token) = vocabulary(&student.tokenizer);
-        let method = DistillationMethod::new(self.config, self.folder.clone(), mask_token);
+        let method = DistillationMethod::new(self.config, self.folder.clone(), student.mask_token);
         Trainer::new(
             experiment,
             self.folder,
@@ -88,14 +92,18 @@ impl<'a> Distiller<'a> {
         .run()
     }
 
+    fn file(&self) -> PathBuf {
+        self.folder.root().join(DISTILLATION_FILE)
+    }
+
     /// Makes the teacher the run's checkpoint of step 0.
-    fn start(&mut self) -> Result<(ExperimentConfig, LoadedRun), TrainError> {
+    fn start(&mut self) -> Result<(ExperimentConfig, LoadedModel), TrainError> {
         let (teacher, data) = self.open_teacher()?;
-        let experiment = self.config.experiment(&teacher.config, data)?;
+        let experiment = self.config.experiment(&teacher.description, data)?;
         let mut written = self.config.clone();
         written.teacher.checkpoint = teacher.step.to_string();
         let text = written.to_toml();
-        pgm_data::write_file(&self.folder.distillation(), text.as_bytes())?;
+        pgm_data::write_file(&self.file(), text.as_bytes())?;
         let (vocab_size, mask_token) = vocabulary(&teacher.tokenizer);
         let device = &self.device;
         let mut state = TrainingState::new(&experiment, vocab_size, mask_token, None, device)?;
@@ -105,7 +113,7 @@ impl<'a> Distiller<'a> {
     }
 
     /// The teacher and its text, which the folder is told of.
-    fn open_teacher(&mut self) -> Result<(LoadedRun, DataSection), TrainError> {
+    fn open_teacher(&mut self) -> Result<(LoadedModel, DataSection), TrainError> {
         let section = &self.config.teacher;
         let weights = section.weights.into();
         match (section.source()?, self.config.data.clone()) {
@@ -116,7 +124,7 @@ impl<'a> Distiller<'a> {
                 self.folder.copy_data_of(&folder)?;
                 let mut data = teacher.config.data.clone();
                 data.folder = Some(folder.data(&teacher.config));
-                Ok((teacher, data))
+                Ok((teacher.model, data))
             }
             (TeacherSource::Weights(path), Some(data)) => {
                 let file = WeightsFile::open(path, weights)?;
@@ -126,7 +134,7 @@ impl<'a> Distiller<'a> {
                 let prepared = prepare(&data.prepare_config(prepared_in), &mut |event| {
                     observer.on_event(TrainingEvent::Preparing(event));
                 })?;
-                let mut teacher = LoadedRun::from_weights(
+                let mut teacher = LoadedModel::from_weights(
                     path,
                     &file,
                     prepared.tokenizer().clone(),
@@ -136,7 +144,7 @@ impl<'a> Distiller<'a> {
                 )?;
                 let precision = section.precision.unwrap_or_default();
                 teacher.network = teacher.network.with_precision(precision);
-                teacher.config.model.precision = precision;
+                teacher.description.model.precision = precision;
                 self.folder.save_data(&prepared)?;
                 Ok((teacher, data))
             }
@@ -147,8 +155,8 @@ impl<'a> Distiller<'a> {
     }
 
     /// Checks that the run in the folder is this one.
-    fn resume(&self) -> Result<(ExperimentConfig, LoadedRun), TrainError> {
-        let path = self.folder.distillation();
+    fn resume(&self) -> Result<(ExperimentConfig, LoadedModel), TrainError> {
+        let path = self.file();
         let text = std::fs::read_to_string(&path).map_err(|error| TrainError::File {
             action: "read",
             path,
@@ -181,8 +189,8 @@ impl<'a> Distiller<'a> {
             &self.device,
         )?;
         let data = run.config.data.clone();
-        let experiment = self.config.experiment(&run.config, data)?;
-        pgm_data::write_file(&self.folder.distillation(), wanted.to_toml().as_bytes())?;
-        Ok((experiment, run))
+        let experiment = self.config.experiment(&run.model.description, data)?;
+        pgm_data::write_file(&self.file(), wanted.to_toml().as_bytes())?;
+        Ok((experiment, run.model))
     }
 }

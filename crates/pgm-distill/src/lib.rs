@@ -21,6 +21,7 @@ mod distiller;
 mod divergence;
 mod method;
 mod network_predictor;
+mod round;
 mod schedule;
 mod student_loss;
 mod student_rows;
@@ -30,10 +31,11 @@ pub use config::{
     Directions, DistillConfig, DistillTrainingSection, DistillationSection, OptimizerAtRound,
     TeacherSection, TeacherSource, TeacherWeights,
 };
-pub use distiller::Distiller;
+pub use distiller::{DISTILLATION_FILE, Distiller};
 pub use divergence::{Divergence, Normalisation};
 pub use method::{DIVERGENCE_PER_TOKEN, DistillationMethod};
 pub use network_predictor::NetworkPredictor;
+pub use round::{Round, RoundRecord};
 pub use schedule::RoundSchedule;
 pub use student_loss::StudentLoss;
 pub use student_rows::{StudentRow, hide};

@@ -1,13 +1,15 @@
+use std::ops::ControlFlow;
+
 use burn::tensor::Device;
 use pgm_data::TokenBatch;
 use pgm_model::LanguageModel;
 use pgm_train::{
-    CheckpointChoice, ExperimentConfig, Round, RunFolder, StepReport, TrainError, TrainingMethod,
-    TrainingState,
+    CheckpointChoice, ExperimentConfig, MethodRecord, MetricRecord, RunFolder, StepReport,
+    TrainError, TrainingMethod, TrainingState,
 };
 
 use crate::config::{OptimizerAtRound, TeacherWeights};
-use crate::{DistillConfig, DistillationUpdate, RoundSchedule};
+use crate::{DistillConfig, DistillationUpdate, Round, RoundRecord, RoundSchedule};
 
 /// The unit of a distillation's losses.
 pub const DIVERGENCE_PER_TOKEN: &str = "divergence per hidden token";
@@ -42,6 +44,21 @@ impl DistillationMethod {
         }
     }
 
+    /// The round that ends after this many steps.
+    fn round_ending_at(&self, step: usize) -> Option<Round> {
+        if step == 0 || !self.keeps_checkpoint(step) {
+            return None;
+        }
+        let round = self.schedule.round_of(step - 1);
+        let teacher_sampling_steps = self.schedule.sampling_steps(round);
+        Some(Round {
+            round: round + 1,
+            first_step: self.schedule.start_of(round),
+            teacher_sampling_steps,
+            student_sampling_steps: teacher_sampling_steps / self.schedule.teacher_steps,
+        })
+    }
+
     /// Loads the teacher of the current round; at the first step of a later one, the student goes on as configured.
     fn enter_round(
         &mut self,
@@ -62,17 +79,17 @@ impl DistillationMethod {
         if state.step == start && round > 0 {
             match (section.optimizer_at_round, weights) {
                 (OptimizerAtRound::Reset, _) => {
-                    state.restart_with(loaded.network.clone(), config, device);
+                    state.restart_with(loaded.model.network.clone(), config, device);
                 }
                 (OptimizerAtRound::Kept, TeacherWeights::Average) => {
-                    state.go_on_with(loaded.network.clone(), config, device);
+                    state.go_on_with(loaded.model.network.clone(), config, device);
                 }
                 (OptimizerAtRound::Kept, TeacherWeights::Raw) => {}
             }
         }
         self.teacher = Some(Teacher {
             round,
-            network: loaded.network,
+            network: loaded.model.network,
         });
         Ok(())
     }
@@ -85,6 +102,7 @@ impl TrainingMethod for DistillationMethod {
         config: &ExperimentConfig,
         batch: &TokenBatch,
         device: &Device,
+        go_on: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<StepReport, TrainError> {
         self.enter_round(state, config, device)?;
         let teacher = self.teacher.as_ref().expect("the round was entered");
@@ -100,7 +118,7 @@ impl TrainingMethod for DistillationMethod {
             directions: section.directions,
         };
         let rate = self.config.learning_rate_at(state.step);
-        update.apply(state, config, rate, batch, device)
+        update.apply(state, config, rate, batch, device, go_on)
     }
 
     fn loss_unit(&self) -> &'static str {
@@ -111,17 +129,14 @@ impl TrainingMethod for DistillationMethod {
         step.is_multiple_of(self.schedule.steps_per_round)
     }
 
-    fn round_ending_at(&self, step: usize) -> Option<Round> {
-        if step == 0 || !self.keeps_checkpoint(step) {
-            return None;
-        }
-        let round = self.schedule.round_of(step - 1);
-        let teacher_sampling_steps = self.schedule.sampling_steps(round);
-        Some(Round {
-            round: round + 1,
-            first_step: self.schedule.start_of(round),
-            teacher_sampling_steps,
-            student_sampling_steps: teacher_sampling_steps / self.schedule.teacher_steps,
-        })
+    fn has_records_after(&self, step: usize) -> bool {
+        self.round_ending_at(step).is_some()
+    }
+
+    fn records_after(&self, step: usize, so_far: &[MetricRecord]) -> Vec<MethodRecord> {
+        let round = self.round_ending_at(step).into_iter();
+        round
+            .map(|round| RoundRecord::new(step, round, so_far).to_metric())
+            .collect()
     }
 }

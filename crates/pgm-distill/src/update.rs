@@ -1,3 +1,5 @@
+use std::ops::ControlFlow;
+
 use burn::tensor::Device;
 use discrete_diffusion::distillation::{Rollout, TeacherTimes};
 use pgm_data::TokenBatch;
@@ -33,10 +35,11 @@ pub struct DistillationUpdate<'a> {
 
 impl DistillationUpdate<'_> {
     /// Hides tokens of the batch, asks the teacher, and moves the student of `state`. The loss is the mean over all
-    /// hidden positions of the batch that count, without a weight for the time, whatever the size of the parts.
+    /// hidden positions of the batch that count, without a weight for the time, whatever the size of the parts. `go_on` is
+    /// asked before each part, and stops the work by breaking.
     ///
     /// # Errors
-    /// When the device fails or the teacher's output cannot be used.
+    /// When the device fails, the teacher's output cannot be used, or the work is stopped.
     pub fn apply(
         &self,
         state: &mut TrainingState,
@@ -44,6 +47,7 @@ impl DistillationUpdate<'_> {
         learning_rate: f64,
         batch: &TokenBatch,
         device: &Device,
+        go_on: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<StepReport, TrainError> {
         let rows = hide(batch, self.directions, config.seed, state.step as u64);
         let counts = rows.iter().flat_map(|row| &row.counts);
@@ -62,11 +66,19 @@ impl DistillationUpdate<'_> {
             seed: config.seed,
         };
         let parts = rows.chunks(config.training.micro_batch_size());
-        state.update(config, learning_rate, device, parts, |model, rows, add| {
-            let scale = 1.0 / n_counted as f64;
-            let sum = loss.differentiate(&self.predictor(&model.network), rows, scale, device, add);
-            Ok(sum.map_err(EvalError::from)?)
-        })
+        state.update(
+            config,
+            learning_rate,
+            device,
+            parts,
+            go_on,
+            |model, rows, add| {
+                let scale = 1.0 / n_counted as f64;
+                let sum =
+                    loss.differentiate(&self.predictor(&model.network), rows, scale, device, add);
+                Ok(sum.map_err(EvalError::from)?)
+            },
+        )
     }
 
     fn predictor<'n>(&self, network: &'n LanguageModel) -> NetworkPredictor<'n> {

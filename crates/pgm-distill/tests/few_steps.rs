@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::ops::ControlFlow;
+
 use burn::tensor::Device;
 use discrete_diffusion::TokenSampler;
 use discrete_diffusion::distillation::TeacherTimes;
@@ -152,7 +154,9 @@ fn trained(kind: &str) -> (ExperimentConfig, TrainingState) {
     let (config, mut state) = state(kind);
     for _ in 0..300 {
         ObjectiveTraining
-            .advance(&mut state, &config, &batch(), &Device::flex())
+            .advance(&mut state, &config, &batch(), &Device::flex(), &mut || {
+                ControlFlow::Continue(())
+            })
             .unwrap();
     }
     (config, state)
@@ -189,7 +193,9 @@ fn distil(
         };
         for _ in 0..schedule.steps_per_round {
             update
-                .apply(state, config, 3e-3, &batch(), &device)
+                .apply(state, config, 3e-3, &batch(), &device, &mut || {
+                    ControlFlow::Continue(())
+                })
                 .unwrap();
         }
     }

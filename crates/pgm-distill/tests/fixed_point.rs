@@ -106,7 +106,7 @@ struct Flat {
 }
 
 impl Flat {
-    fn of(gradients: GradientsParams, student: &LanguageModel) -> Vec<f32> {
+    fn concatenate(gradients: GradientsParams, student: &LanguageModel) -> Vec<f32> {
         let mut flat = Self {
             gradients,
             ..Default::default()
@@ -142,7 +142,7 @@ fn value(
         .unwrap();
     (
         value.into_scalar::<f32>(),
-        Flat::of(accumulated.grads(), student),
+        Flat::concatenate(accumulated.grads(), student),
     )
 }
 
@@ -187,7 +187,7 @@ fn value_at_once(
     let gradients = GradientsParams::from_grads(sum.backward(), student);
     (
         sum.inner().into_scalar::<f32>(),
-        Flat::of(gradients, student),
+        Flat::concatenate(gradients, student),
     )
 }
 

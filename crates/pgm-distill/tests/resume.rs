@@ -7,7 +7,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use burn_train::Interrupter;
-use pgm_distill::{DistillConfig, Distiller};
+use pgm_distill::{DistillConfig, Distiller, RoundRecord};
 use pgm_train::{
     Checkpoint, CheckpointChoice, ExperimentConfig, MetricRecord, MetricsLog, Outcome, RunFolder,
     TrainError, Trainer, TrainingEvent, TrainingObserver, WeightsChoice,
@@ -127,15 +127,15 @@ fn losses(folder: &RunFolder) -> Vec<(usize, f64)> {
 /// Number, sampling steps of teacher and student, last step and loss of each round.
 fn rounds(folder: &RunFolder) -> Vec<(usize, usize, usize, usize, f64)> {
     let records = MetricsLog::read(&folder.metrics()).unwrap();
-    let rounds = records.iter().filter_map(|record| match record {
-        MetricRecord::Round { step, round, loss } => Some((
+    let rounds = RoundRecord::list(&records).into_iter();
+    let rounds = rounds.map(|RoundRecord { step, round, loss }| {
+        (
             round.round,
             round.teacher_sampling_steps,
             round.student_sampling_steps,
-            *step,
-            *loss,
-        )),
-        _ => None,
+            step,
+            loss,
+        )
     });
     rounds.collect()
 }
@@ -242,8 +242,14 @@ fn a_file_with_weights_teaches_what_its_run_does() {
         )
         .unwrap();
     let file = path("teacher.safetensors");
-    let config = run.network_config();
-    pgm_weights::save(&run.network, &config, WeightsFormat::Safetensors, &file).unwrap();
+    let config = run.model.network_config();
+    pgm_weights::save(
+        &run.model.network,
+        &config,
+        WeightsFormat::Safetensors,
+        &file,
+    )
+    .unwrap();
 
     let from_run = RunFolder::new(path("from-run"));
     distill(&teacher, &from_run, &[], NEVER).unwrap();

@@ -1,3 +1,5 @@
+use std::ops::ControlFlow;
+
 use burn::data::dataset::Dataset;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use discrete_diffusion::objectives::{Autoregressive, Mdlm, Pgm};
@@ -61,7 +63,7 @@ pub struct PerplexityReport {
 
 impl Perplexity {
     /// Scores the sequences that `scores` has not yet, batch by batch, and sums all up. `progress` hears of
-    /// sequences done and of all, and stops the work by returning false.
+    /// sequences done and of all, and stops the work by breaking.
     ///
     /// For diffusion models each draw hides tokens as `times` says, spread evenly over draws, and hidden tokens count
     /// with the weight `1 / t`. Every valid token is in the denominator, the first and the last of a row too, as in the
@@ -80,7 +82,7 @@ impl Perplexity {
         data: &dyn Dataset<TokenSequence>,
         device: &Device,
         scores: &mut dyn SequenceScores,
-        progress: &mut dyn FnMut(usize, usize) -> bool,
+        progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<PerplexityReport, EvalError> {
         let (kind, n_draws) = match (model, self.times) {
             (LanguageModel::Causal(_), _) => (PerplexityKind::Exact, 0),
@@ -104,7 +106,7 @@ impl Perplexity {
             let indices: Vec<usize> = (start..end).collect();
             let batch = pgm_data::TokenBatch::collect(data, &indices)?;
             scores.append(self.score(model, &batch, start, device)?)?;
-            if !progress(end, n_sequences) && end < n_sequences {
+            if progress(end, n_sequences).is_break() && end < n_sequences {
                 return Err(EvalError::Interrupted);
             }
         }
@@ -303,7 +305,7 @@ mod tests {
                         &data(),
                         &Device::flex(),
                         &mut scores,
-                        &mut |_, _| true,
+                        &mut |_, _| ControlFlow::Continue(()),
                     )
                     .unwrap();
                 (scores, report)
@@ -343,7 +345,11 @@ mod tests {
                 &mut scores,
                 &mut |_, _| {
                     left -= 1;
-                    left > 0
+                    if left > 0 {
+                        ControlFlow::Continue(())
+                    } else {
+                        ControlFlow::Break(())
+                    }
                 },
             );
             (result, scores.samples().to_vec())

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use burn::data::dataset::InMemDataset;
@@ -72,7 +73,9 @@ fn estimate(
     let mut scores = Vec::new();
     let data = InMemDataset::new(rows.to_vec());
     let report = perplexity
-        .estimate(model, &data, &Device::flex(), &mut scores, &mut |_, _| true)
+        .estimate(model, &data, &Device::flex(), &mut scores, &mut |_, _| {
+            ControlFlow::Continue(())
+        })
         .unwrap();
     (report, scores)
 }

@@ -249,13 +249,10 @@ impl Checkpoint {
         let text = pgm_data::read_json_text(&path)?;
         let state: State = serde_json::from_str(&text).map_err(TrainError::file("read", &path))?;
         if state.format_version != FORMAT_VERSION {
-            return Err(TrainError::File {
-                action: "use",
+            return Err(TrainError::OtherFormat {
                 path,
-                reason: format!(
-                    "its format version is {}, this program reads {FORMAT_VERSION}; train anew with --restart, or use the version of the program that wrote it (see `history.jsonl` of the run)",
-                    state.format_version
-                ),
+                found: state.format_version,
+                readable: FORMAT_VERSION,
             });
         }
         Ok(state)

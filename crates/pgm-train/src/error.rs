@@ -43,6 +43,19 @@ pub enum TrainError {
         /// What the system says.
         reason: String,
     },
+    /// A checkpoint was written in another format.
+    #[error(
+        "cannot use `{}`: its format version is {found}, this program reads {readable}; use the version of the program that wrote it (see `history.jsonl` of the run)",
+        path.display()
+    )]
+    OtherFormat {
+        /// The file that says so.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The version that is read.
+        readable: u32,
+    },
     /// A folder is no run, or has no checkpoint yet.
     #[error("`{}` has no {missing}; train first, or give the folder of another run", path.display())]
     NoRun {
@@ -63,7 +76,7 @@ pub enum TrainError {
     },
     /// The folder holds a run with another configuration.
     #[error(
-        "`{}` holds a run with another configuration (`{key}` differs); choose another folder with --output, or start it anew with --restart",
+        "`{}` holds a run with another configuration (`{key}` differs)",
         path.display()
     )]
     OtherRun {
@@ -74,7 +87,7 @@ pub enum TrainError {
     },
     /// Another process trains the run.
     #[error(
-        "the run in `{}` is in use: {holder} trains it; wait until it ends, or stop it and start again to go on from its last checkpoint, or choose another folder with --output",
+        "the run in `{}` is in use: {holder} trains it; wait until it ends, or stop it and start again to go on from its last checkpoint",
         path.display()
     )]
     InUse {
@@ -85,7 +98,7 @@ pub enum TrainError {
     },
     /// The text changed since the run was started.
     #[error(
-        "the tokens in `{}` are not those that `{}` was trained on: its text, or how it is split, has changed; bring the text back, or start the run anew with --restart",
+        "the tokens in `{}` are not those that `{}` was trained on: its text, or how it is split, has changed; bring the text back",
         data.display(),
         path.display()
     )]
@@ -97,7 +110,7 @@ pub enum TrainError {
     },
     /// The prepared tokens are not those of the run's tokenizer.
     #[error(
-        "the tokens in `{}` were made with another tokenizer than the one that `{}` was trained with; prepare them from the run's text again, or start the run anew with --restart",
+        "the tokens in `{}` were made with another tokenizer than the one that `{}` was trained with; prepare them from the run's text again",
         data.display(),
         path.display()
     )]
@@ -160,6 +173,9 @@ pub enum TrainError {
         /// The last checkpoint, if any.
         checkpoint: Option<PathBuf>,
     },
+    /// The work was stopped.
+    #[error("interrupted")]
+    Interrupted,
     /// The device did not give its results back.
     #[error("the device failed: {reason}")]
     Device {

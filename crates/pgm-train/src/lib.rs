@@ -5,6 +5,7 @@
 //! - [`Trainer`] runs it, step by step, and can be stopped and resumed at any step.
 //! - A [`TrainingMethod`] is what a step does, training on the objective if nothing else is said.
 //! - [`StartingWeights`] are what it begins with, if not with random weights.
+//! - [`LoadedModel`] is a trained model, of a run or of a file with weights.
 //! - [`RunFolder`] is what a run leaves behind, and how to open it again; a [`RunLock`] keeps it for one process.
 //!
 //! Every random number of a step depends on the seed and the number of the step alone, and the
@@ -39,9 +40,12 @@ mod ema;
 mod error;
 mod experiment_data;
 mod gradient_clipping;
-mod loaded_weights;
+mod interruption;
+mod loaded_model;
 mod loss_curve;
+mod method_record;
 mod metrics;
+mod model_description;
 mod observer;
 mod provenance;
 mod run_folder;
@@ -63,7 +67,11 @@ pub use config::{
 pub use ema::ExponentialMovingAverage;
 pub use error::TrainError;
 pub use gradient_clipping::clip_by_global_norm;
+pub use interruption::control_flow;
+pub use loaded_model::LoadedModel;
+pub use method_record::MethodRecord;
 pub use metrics::{MetricRecord, MetricsLog};
+pub use model_description::ModelDescription;
 pub use observer::{TrainingEvent, TrainingObserver};
 pub use pgm_weights::WeightsChoice;
 pub use provenance::Provenance;
@@ -71,7 +79,7 @@ pub use run_folder::{LoadedRun, RunFolder, vocabulary};
 pub use run_lock::RunLock;
 pub use starting_weights::{StartingWeights, StartingWeightsError, WeightsOrigin};
 pub use trainer::{Outcome, Trainer};
-pub use training_method::{NATS_PER_TOKEN, ObjectiveTraining, Round, TrainingMethod};
+pub use training_method::{NATS_PER_TOKEN, ObjectiveTraining, TrainingMethod};
 pub use training_model::{StepLoss, TrainingBatch, TrainingModel};
 pub use training_state::{StepReport, TrainingState};
 pub use weights_note::WeightsNote;

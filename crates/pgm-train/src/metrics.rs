@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use pgm_eval::PerplexityReport;
 use serde::{Deserialize, Serialize};
 
-use crate::{Round, TrainError};
+use crate::{MethodRecord, TrainError};
 
 /// A line of `metrics.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -15,8 +15,8 @@ pub enum MetricRecord {
     Train {
         /// Optimizer steps done.
         step: usize,
-        /// Nats of a token since the last line, a mean with the weights of training: the unit of validations. In a
-        /// distillation, the divergence of a hidden token.
+        /// Nats of a token since the last line, a mean with the weights of training: the unit of validations, unless
+        /// the method has another ([`TrainingMethod::loss_unit`](crate::TrainingMethod::loss_unit)).
         loss: f64,
         /// Mean weight of a token; `loss` times this is what was minimised. Earlier versions had `loss` so, and no weight.
         #[serde(default)]
@@ -29,16 +29,6 @@ pub enum MetricRecord {
         tokens_per_second: f64,
         /// Seconds since the start or resumption.
         seconds: f64,
-    },
-    /// The end of a round of a distillation.
-    Round {
-        /// Optimizer steps done.
-        step: usize,
-        /// The round.
-        #[serde(flatten)]
-        round: Round,
-        /// Mean loss of its steps.
-        loss: f64,
     },
     /// Validation with averaged weights.
     Validation {
@@ -53,6 +43,9 @@ pub enum MetricRecord {
         /// Sequences used.
         n_sequences: usize,
     },
+    /// What the [`TrainingMethod`](crate::TrainingMethod) says besides.
+    #[serde(skip)]
+    Method(MethodRecord),
 }
 
 impl MetricRecord {
@@ -70,9 +63,8 @@ impl MetricRecord {
     /// Optimizer steps done.
     pub fn step(&self) -> usize {
         match self {
-            Self::Train { step, .. } | Self::Round { step, .. } | Self::Validation { step, .. } => {
-                *step
-            }
+            Self::Train { step, .. } | Self::Validation { step, .. } => *step,
+            Self::Method(record) => record.step,
         }
     }
 }
@@ -94,7 +86,7 @@ impl MetricsLog {
     pub fn open(path: &Path, step: usize, is_validated: bool) -> Result<Self, TrainError> {
         if path.exists() {
             let content = std::fs::read(path).map_err(TrainError::file("read", path))?;
-            let Parsed { records, damaged } = Parsed::of(&content);
+            let Parsed { records, damaged } = Parsed::from_bytes(&content);
             if !damaged.is_empty() {
                 tracing::warn!(path = %path.display(), lines = ?damaged, "lines are damaged and left out; all others stay");
             }
@@ -159,23 +151,12 @@ impl MetricsLog {
             .map_err(TrainError::file("write", &self.path))
     }
 
-    /// Appends the line of a round that ends after `step` optimizer steps, of which the last has a line.
+    /// The lines so far, see [`Self::read`].
     ///
     /// # Errors
-    /// When the file cannot be read or written.
-    pub(crate) fn push_round(&mut self, step: usize, round: Round) -> Result<(), TrainError> {
-        let mut sum = 0.0;
-        let mut last = round.first_step;
-        for record in Self::read(&self.path)? {
-            if let MetricRecord::Train { step, loss, .. } = record
-                && step > last
-            {
-                sum += loss * (step - last) as f64;
-                last = step;
-            }
-        }
-        let loss = sum / (step - round.first_step).max(1) as f64;
-        self.push(&MetricRecord::Round { step, round, loss })
+    /// When the file cannot be read.
+    pub(crate) fn records(&self) -> Result<Vec<MetricRecord>, TrainError> {
+        Self::read(&self.path)
     }
 
     /// All lines but damaged ones, as a killed run leaves one half-written at the end.
@@ -184,7 +165,7 @@ impl MetricsLog {
     /// When the file cannot be read.
     pub fn read(path: &Path) -> Result<Vec<MetricRecord>, TrainError> {
         let content = std::fs::read(path).map_err(TrainError::file("read", path))?;
-        Ok(Parsed::of(&content).records)
+        Ok(Parsed::from_bytes(&content).records)
     }
 }
 
@@ -196,23 +177,33 @@ struct Parsed {
 }
 
 impl Parsed {
-    fn of(content: &[u8]) -> Self {
+    fn from_bytes(content: &[u8]) -> Self {
         let mut parsed = Self {
             records: Vec::new(),
             damaged: Vec::new(),
         };
         for (i, line) in content.split_inclusive(|&byte| byte == b'\n').enumerate() {
-            match serde_json::from_slice(line) {
-                Ok(record) => parsed.records.push(record),
-                Err(_) => parsed.damaged.push(i + 1),
+            match parse_line(line) {
+                Some(record) => parsed.records.push(record),
+                None => parsed.damaged.push(i + 1),
             }
         }
         parsed
     }
 }
 
+fn parse_line(line: &[u8]) -> Option<MetricRecord> {
+    match serde_json::from_slice(line) {
+        Ok(record) => Some(record),
+        Err(_) => MethodRecord::parse(line).map(MetricRecord::Method),
+    }
+}
+
 fn to_line(record: &MetricRecord) -> String {
-    let mut line = serde_json::to_string(record).expect("a metric has a JSON form");
+    let mut line = match record {
+        MetricRecord::Method(record) => record.json().to_owned(),
+        record => serde_json::to_string(record).expect("a metric has a JSON form"),
+    };
     line.push('\n');
     line
 }
@@ -299,13 +290,13 @@ mod tests {
             // No text either: a disk that lost power leaves such bytes.
             lines[damaged][3..9].copy_from_slice(b"\xff\0\0\0\0\0");
             std::fs::write(&path, lines.concat()).unwrap();
-            assert_eq!(Parsed::of(&lines.concat()).damaged, [damaged + 1]);
+            assert_eq!(Parsed::from_bytes(&lines.concat()).damaged, [damaged + 1]);
             let mut kept = records.clone();
             kept.remove(damaged);
             assert_eq!(MetricsLog::read(&path).unwrap(), kept);
             MetricsLog::open(&path, 4, true).unwrap();
             let content = std::fs::read(&path).unwrap();
-            let parsed = Parsed::of(&content);
+            let parsed = Parsed::from_bytes(&content);
             assert_eq!((parsed.records, parsed.damaged), (kept, vec![]));
         }
     }

@@ -3,13 +3,12 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use pgm_data::{DataError, PreparedData, SpecialTokens, TokenDataset, Tokenizer};
-use pgm_model::{LanguageModel, LanguageModelConfig};
 use pgm_weights::{WeightsChoice, WeightsSource};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Checkpoint, CheckpointChoice, ExperimentConfig, LearningRateSchedule, Provenance, RunLock,
-    TrainError,
+    Checkpoint, CheckpointChoice, ExperimentConfig, LearningRateSchedule, LoadedModel,
+    ModelDescription, Provenance, RunLock, TrainError,
 };
 
 const CONFIG_FILE: &str = "config.toml";
@@ -25,29 +24,12 @@ pub struct RunFolder {
 /// A run that was opened for sampling or evaluation.
 #[derive(Debug)]
 pub struct LoadedRun {
+    /// Its model, with the weights of a checkpoint.
+    pub model: LoadedModel,
     /// Its configuration.
     pub config: ExperimentConfig,
-    /// Its tokenizer.
-    pub tokenizer: Tokenizer,
-    /// The network with the weights of the checkpoint.
-    pub network: LanguageModel,
-    /// The id of MASK.
-    pub mask_token: usize,
-    /// Optimizer steps of the checkpoint.
-    pub step: usize,
-    /// Which of its weights these are.
-    pub weights: WeightsSource,
-    /// SHA-256 of the file with these weights, as it was written; none for weights without a run.
-    pub weights_sha256: Option<String>,
-}
-
-impl LoadedRun {
-    /// The sizes of its network.
-    pub fn network_config(&self) -> LanguageModelConfig {
-        let (vocab_size, _) = vocabulary(&self.tokenizer);
-        let kind = self.config.objective.kind;
-        self.config.model.network(kind, vocab_size)
-    }
+    /// SHA-256 of the file with these weights, as it was written.
+    pub weights_sha256: String,
 }
 
 /// Which tokens a run was trained on.
@@ -61,7 +43,7 @@ struct TrainedData {
 }
 
 impl TrainedData {
-    fn of(data: &PreparedData) -> Self {
+    fn from_prepared(data: &PreparedData) -> Self {
         Self {
             train_sha256: data.train().checksum(),
             validation_sha256: data.validation().checksum(),
@@ -88,11 +70,6 @@ impl RunFolder {
     /// Where checkpoints lie.
     pub fn checkpoints(&self) -> PathBuf {
         self.root.join("checkpoints")
-    }
-
-    /// How it was distilled, for a run that has a teacher.
-    pub fn distillation(&self) -> PathBuf {
-        self.root.join("distillation.toml")
     }
 
     /// One JSON object a line.
@@ -198,7 +175,7 @@ impl RunFolder {
     }
 
     /// The folders and the files that a run writes.
-    pub(crate) fn written(&self) -> ([PathBuf; 3], [PathBuf; 9]) {
+    pub(crate) fn written(&self) -> ([PathBuf; 3], [PathBuf; 8]) {
         let folders = [
             self.checkpoints(),
             self.samples_of_validations(),
@@ -207,7 +184,6 @@ impl RunFolder {
         let files = [
             self.root.join(CONFIG_FILE),
             self.weights_origin_file(),
-            self.distillation(),
             self.root.join(TOKENIZER_FILE),
             self.root.join(DATA_FILE),
             self.metrics(),
@@ -247,7 +223,8 @@ impl RunFolder {
         }
         fs::create_dir_all(&self.root).map_err(TrainError::file("create", &self.root))?;
         data.tokenizer().save(self.root.join(TOKENIZER_FILE))?;
-        let text = serde_json::to_string_pretty(&TrainedData::of(data)).expect("plain texts");
+        let text =
+            serde_json::to_string_pretty(&TrainedData::from_prepared(data)).expect("plain texts");
         Ok(pgm_data::write_file(
             &self.root.join(DATA_FILE),
             text.as_bytes(),
@@ -270,7 +247,10 @@ impl RunFolder {
 
     fn check_data(&self, data: &PreparedData) -> Result<(), TrainError> {
         self.check_tokenizer(data)?;
-        if self.trained_data()?.has_shards_of(&TrainedData::of(data)) {
+        if self
+            .trained_data()?
+            .has_shards_of(&TrainedData::from_prepared(data))
+        {
             return Ok(());
         }
         Err(TrainError::OtherData {
@@ -384,13 +364,16 @@ impl RunFolder {
             },
         };
         Ok(LoadedRun {
+            model: LoadedModel {
+                network,
+                tokenizer,
+                mask_token,
+                description: ModelDescription::from_config(config),
+                step: checkpoint.step,
+                weights,
+            },
             config: config.clone(),
-            tokenizer,
-            network,
-            mask_token,
-            step: checkpoint.step,
-            weights,
-            weights_sha256: Some(checkpoint.weights_sha256(weights)?),
+            weights_sha256: checkpoint.weights_sha256(weights)?,
         })
     }
 

@@ -41,19 +41,20 @@ impl RunLock {
         &self.folder
     }
 
-    /// Deletes the run.
+    /// Deletes the run, and the files with the names `also` that stand beside it.
     ///
     /// Only what a run writes is deleted; other files in the folder stay.
     ///
     /// # Errors
     /// When something cannot be deleted.
-    pub fn clear(&self) -> Result<(), TrainError> {
+    pub fn clear(&self, also: &[&str]) -> Result<(), TrainError> {
         let (folders, files) = self.folder.written();
         for path in folders.iter().filter(|path| path.exists()) {
             fs::remove_dir_all(path).map_err(TrainError::file("remove", path))?;
         }
-        for path in files.iter().filter(|path| path.exists()) {
-            fs::remove_file(path).map_err(TrainError::file("remove", path))?;
+        let others = also.iter().map(|name| self.folder.root().join(name));
+        for path in files.into_iter().chain(others).filter(|path| path.exists()) {
+            fs::remove_file(&path).map_err(TrainError::file("remove", &path))?;
         }
         Ok(())
     }
@@ -79,11 +80,13 @@ mod tests {
         let lock = folder.lock().unwrap();
         fs::write(folder.metrics(), "").unwrap();
         fs::write(folder.root().join("notes.txt"), "").unwrap();
-        lock.clear().unwrap();
+        fs::write(folder.root().join("also.txt"), "").unwrap();
+        lock.clear(&["also.txt", "none.txt"]).unwrap();
+        assert!(!folder.root().join("also.txt").exists());
         assert!(!folder.metrics().exists() && folder.root().join("notes.txt").exists());
         let error = folder.lock().unwrap_err();
         assert!(matches!(error, TrainError::InUse { .. }), "{error}");
-        assert!(error.to_string().contains("--output"), "{error}");
+        assert!(error.to_string().contains("wait until it ends"), "{error}");
         drop(lock);
         folder.lock().unwrap();
     }

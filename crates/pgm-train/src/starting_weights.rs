@@ -84,7 +84,7 @@ impl WeightsOrigin {
 pub enum StartingWeightsError {
     /// The run began with other weights.
     #[error(
-        "`{}` holds a run that began with the weights of {found}, and not of {wanted}; choose another folder with --output, or start it anew with --restart",
+        "`{}` holds a run that began with the weights of {found}, and not of {wanted}",
         path.display()
     )]
     Other {
@@ -105,7 +105,7 @@ pub enum StartingWeightsError {
     },
     /// What the run began with has changed since.
     #[error(
-        "the weights of {weights}, with which the run in `{}` began, have changed since (their SHA-256 is {now}, it was {then}); start it anew with --restart, or bring them back",
+        "the weights of {weights}, with which the run in `{}` began, have changed since (their SHA-256 is {now}, it was {then}); bring them back",
         path.display()
     )]
     Changed {
@@ -120,7 +120,7 @@ pub enum StartingWeightsError {
     },
     /// The run began with random weights.
     #[error(
-        "`{}` holds a run that began with random weights, and not with those of {wanted}; choose another folder with --output, or start it anew with --restart",
+        "`{}` holds a run that began with random weights, and not with those of {wanted}",
         path.display()
     )]
     Random {
@@ -131,7 +131,7 @@ pub enum StartingWeightsError {
     },
     /// The run was to begin with weights, has done no step, and nobody hands it any.
     #[error(
-        "the run in `{}` was to begin with the weights of {wanted} and has no checkpoint yet; name them again with --from, or start it anew with --restart",
+        "the run in `{}` was to begin with the weights of {wanted} and has no checkpoint yet",
         path.display()
     )]
     Missing {

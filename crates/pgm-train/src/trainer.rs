@@ -1,4 +1,3 @@
-use std::ops::ControlFlow;
 use std::time::Instant;
 
 use burn::data::dataset::Dataset;
@@ -15,7 +14,7 @@ use crate::training_state::TrainingState;
 use crate::{
     Checkpoint, ExperimentConfig, MetricRecord, MetricsLog, ObjectiveTraining, Provenance,
     RunFolder, RunLock, StartingWeights, TrainError, TrainingEvent, TrainingMethod,
-    TrainingObserver, ValidationScore, loss_curve,
+    TrainingObserver, ValidationScore, control_flow, loss_curve,
 };
 
 /// How a run ended.
@@ -49,8 +48,8 @@ pub struct Trainer<'a> {
 }
 
 impl<'a> Trainer<'a> {
-    /// A run that [`Self::run`] starts or goes on with. `interrupter` stops it after the current
-    /// step, with a checkpoint.
+    /// A run that [`Self::run`] starts or goes on with. `interrupter` stops it within the current
+    /// step, with a checkpoint of the last one that was finished.
     pub fn new(
         config: ExperimentConfig,
         folder: RunFolder,
@@ -188,16 +187,25 @@ impl<'a> Trainer<'a> {
             }
 
             let (_, batch) = batches.next_batch()?;
-            let report = self
-                .method
-                .advance(state, &self.config, &batch, &self.device)?;
+            let mut go_on = || control_flow(&self.interrupter);
+            let advanced =
+                self.method
+                    .advance(state, &self.config, &batch, &self.device, &mut go_on);
+            let report = match advanced {
+                // Part of a step is none: the run goes on with all of it.
+                Err(TrainError::Interrupted) => {
+                    self.save(state, &mut losses, &mut saved)?;
+                    return Ok(false);
+                }
+                advanced => advanced?,
+            };
             let step = state.step;
             let learning_rate = report.learning_rate;
             losses.push(step, report);
 
-            let round = self.method.round_ending_at(step);
+            let has_records = self.method.has_records_after(step);
             let is_logged = step.is_multiple_of(self.config.training.log_every);
-            if is_logged || step == n_steps || round.is_some() {
+            if is_logged || step == n_steps || has_records {
                 self.check(&mut losses)?;
                 if let Some(mean) = losses.take_mean() {
                     let tokens_per_second = clock.rate(step) * tokens_per_step as f64;
@@ -222,8 +230,10 @@ impl<'a> Trainer<'a> {
                     });
                 }
             }
-            if let Some(round) = round {
-                metrics.push_round(step, round)?;
+            if has_records {
+                for record in self.method.records_after(step, &metrics.records()?) {
+                    metrics.push(&MetricRecord::Method(record))?;
+                }
             }
             if step == n_steps
                 || step.is_multiple_of(self.config.training.checkpoint_every)
@@ -338,7 +348,7 @@ impl<'a> Trainer<'a> {
             &mut Vec::new(),
             &mut |done, total| {
                 observer.on_event(TrainingEvent::Validating { done, total });
-                !interrupter.should_stop()
+                control_flow(interrupter)
             },
         );
         let report = match result {
@@ -409,11 +419,7 @@ impl<'a> Trainer<'a> {
                 done: heard.n_done(),
                 total: heard.n_steps(),
             });
-            if interrupter.should_stop() {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+            control_flow(interrupter)
         });
         let generated = match result {
             Ok(generated) => generated,

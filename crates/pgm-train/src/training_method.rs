@@ -1,25 +1,16 @@
+use std::ops::ControlFlow;
+
 use burn::tensor::Device;
 use discrete_diffusion::Weighting;
 use pgm_data::TokenBatch;
-use serde::{Deserialize, Serialize};
 
 use crate::training_state::StepReport;
-use crate::{ExperimentConfig, ObjectiveKind, TrainError, TrainingBatch, TrainingState};
+use crate::{
+    ExperimentConfig, MethodRecord, MetricRecord, ObjectiveKind, TrainError, TrainingBatch,
+    TrainingState,
+};
 
-/// A stretch of a run in which a student learns from one teacher.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Round {
-    /// Its number, from 1.
-    pub round: usize,
-    /// Optimizer steps done when it began.
-    pub first_step: usize,
-    /// Sampling steps of its teacher.
-    pub teacher_sampling_steps: usize,
-    /// Sampling steps in which its student is to do the same.
-    pub student_sampling_steps: usize,
-}
-
-/// The unit of validation losses, and of training losses but those of a distillation.
+/// The unit of validation losses, and of training losses unless the method has another.
 pub const NATS_PER_TOKEN: &str = "nats per token";
 
 /// What an optimizer step does: the part of a run that the [`Trainer`](crate::Trainer) leaves open.
@@ -27,16 +18,18 @@ pub const NATS_PER_TOKEN: &str = "nats per token";
 /// For a stopped run to go on exactly, what a step does has to follow from the state, the configuration and the
 /// checkpoints that are kept.
 pub trait TrainingMethod {
-    /// Does one optimizer step on a batch.
+    /// Does one optimizer step on a batch. `go_on` is asked between its parts, and stops the work by breaking.
     ///
     /// # Errors
-    /// When a file cannot be read or the device fails.
+    /// When a file cannot be read or the device fails, and [`TrainError::Interrupted`] when the work is stopped: the
+    /// step is not done then, and a run goes on with all of it.
     fn advance(
         &mut self,
         state: &mut TrainingState,
         config: &ExperimentConfig,
         batch: &TokenBatch,
         device: &Device,
+        go_on: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<StepReport, TrainError>;
 
     /// The mean of [`StepReport::mean_weight`] over all draws: what the losses of earlier versions were multiplied by,
@@ -55,9 +48,14 @@ pub trait TrainingMethod {
         false
     }
 
-    /// The round that ends after this many steps; it gets a line in the metrics.
-    fn round_ending_at(&self, _step: usize) -> Option<Round> {
-        None
+    /// Whether the method has lines for the metrics after this many steps; that of the losses up to there comes before.
+    fn has_records_after(&self, _step: usize) -> bool {
+        false
+    }
+
+    /// The lines that the method adds to the metrics after this many steps; `so_far` are those before.
+    fn records_after(&self, _step: usize, _so_far: &[MetricRecord]) -> Vec<MethodRecord> {
+        Vec::new()
     }
 }
 
@@ -72,6 +70,7 @@ impl TrainingMethod for ObjectiveTraining {
         config: &ExperimentConfig,
         batch: &TokenBatch,
         device: &Device,
+        go_on: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<StepReport, TrainError> {
         let step = state.step;
         let parts = state.model.training_batches(
@@ -83,7 +82,7 @@ impl TrainingMethod for ObjectiveTraining {
         );
         let rate = config.learning_rate_at(step);
         let mean_weight = TrainingBatch::mean_weight(&parts);
-        let report = state.update(config, rate, device, parts, |model, part, add| {
+        let report = state.update(config, rate, device, parts, go_on, |model, part, add| {
             let loss = model.loss(&part);
             add(loss.backward());
             Ok(loss.inner())

@@ -1,3 +1,5 @@
+use std::ops::ControlFlow;
+
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{AdamConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Gradients, Tensor};
@@ -81,19 +83,22 @@ impl TrainingState {
 
     /// One optimizer step on the sum of the losses of `parts`, in which tokens have weight 1 unless the caller says
     /// otherwise in the report. `differentiate` gives the loss of a part, still on the
-    /// device and without autodiff, and hands over its gradients, in one piece or several.
+    /// device and without autodiff, and hands over its gradients, in one piece or several. `go_on` is asked before each
+    /// part, and stops the work by breaking.
     ///
     /// # Shapes
     /// - loss of a part: `[1]`
     ///
     /// # Errors
-    /// Those of `differentiate`; the state has not changed then.
+    /// Those of `differentiate`, and [`TrainError::Interrupted`] when the work is stopped; the state has not changed
+    /// then.
     pub fn update<P>(
         &mut self,
         config: &ExperimentConfig,
         learning_rate: f64,
         device: &Device,
         parts: impl IntoIterator<Item = P>,
+        go_on: &mut dyn FnMut() -> ControlFlow<()>,
         mut differentiate: impl FnMut(
             &TrainingModel,
             P,
@@ -106,6 +111,9 @@ impl TrainingState {
         let mut accumulated = GradientsAccumulator::new();
         let mut losses = vec![Tensor::zeros([1], &device.clone().inner())];
         for part in parts {
+            if go_on().is_break() {
+                return Err(TrainError::Interrupted);
+            }
             let mut add = |gradients: Gradients| {
                 let gradients = GradientsParams::from_grads(gradients, &self.model);
                 accumulated.accumulate(&self.model, gradients);

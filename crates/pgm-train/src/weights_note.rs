@@ -3,7 +3,7 @@ use pgm_eval::SamplingSettings;
 use pgm_weights::WeightsFile;
 use serde::{Deserialize, Serialize};
 
-use crate::{ExperimentConfig, LoadedRun, ObjectiveSection, TrainError};
+use crate::{LoadedModel, ModelDescription, ObjectiveSection, TrainError};
 
 /// What a file with weights says of the run that it is from: what no tensor shows, and whoever uses the weights needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,19 +32,19 @@ impl WeightsNote {
     /// The name of the key-value pair in the file.
     pub const KEY: &str = "pgm_train.run";
 
-    /// What there is to say of a run.
-    pub fn of(run: &LoadedRun) -> Self {
-        let config = &run.config;
-        let spec = &config.data.tokenizer;
+    /// What there is to say of a model.
+    pub fn from_model(model: &LoadedModel) -> Self {
+        let said = &model.description;
+        let spec = &said.tokenizer;
         Self {
-            name: config.name.clone(),
-            step: run.step,
-            objective: config.objective.clone(),
-            seq_len: config.data.seq_len,
-            packing: config.data.packing,
+            name: said.name.clone(),
+            step: model.step,
+            objective: said.objective.clone(),
+            seq_len: said.seq_len,
+            packing: said.packing,
             tokenizer: (!matches!(spec, TokenizerSpec::File(_))).then(|| spec.clone()),
-            tokenizer_fingerprint: run.tokenizer.fingerprint().to_owned(),
-            sampling: config.sampling.clone(),
+            tokenizer_fingerprint: model.tokenizer.fingerprint().to_owned(),
+            sampling: said.sampling.clone(),
         }
     }
 
@@ -74,16 +74,16 @@ impl WeightsNote {
         Ok(Some(note))
     }
 
-    /// Tells a configuration what it says; the tokenizer only if it is the one that the weights were trained with.
-    pub(crate) fn apply(&self, config: &mut ExperimentConfig, tokenizer: &Tokenizer) {
-        config.name.clone_from(&self.name);
-        config.objective = self.objective.clone();
-        config.data.packing = self.packing;
-        config.sampling = self.sampling.clone();
+    /// Puts what it says into a description; the tokenizer only if it is the one that the weights were trained with.
+    pub(crate) fn apply(&self, description: &mut ModelDescription, tokenizer: &Tokenizer) {
+        description.name.clone_from(&self.name);
+        description.objective = self.objective.clone();
+        description.packing = self.packing;
+        description.sampling = self.sampling.clone();
         if let Some(spec) = &self.tokenizer
             && self.tokenizer_fingerprint == tokenizer.fingerprint()
         {
-            config.data.tokenizer = spec.clone();
+            description.tokenizer = spec.clone();
         }
     }
 }

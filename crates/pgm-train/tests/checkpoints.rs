@@ -54,7 +54,7 @@ fn the_newest_and_the_best_checkpoints_are_kept() {
             &Device::flex(),
         )
         .unwrap();
-    assert_eq!(loaded.step, best.step);
+    assert_eq!(loaded.model.step, best.step);
     let error = folder.checkpoint(CheckpointChoice::Step(5)).unwrap_err();
     let message = error.to_string();
     assert!(
@@ -104,7 +104,7 @@ fn a_run_can_be_read_while_it_deletes_checkpoints() {
     while !training.is_finished() {
         let device = Device::flex();
         let last = folder.load(CheckpointChoice::Last, WeightsChoice::Average, &device);
-        steps.push(last.unwrap().step);
+        steps.push(last.unwrap().model.step);
     }
     training.join().unwrap().unwrap();
     steps.dedup();

@@ -2,6 +2,7 @@
 
 mod tiny_run;
 
+use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
 use burn::data::dataset::InMemDataset;
@@ -36,7 +37,7 @@ fn logits(run: &LoadedRun, device: &Device) -> Vec<f32> {
         [[0, 5, 9, 40, 7, 260, 33, 2], [0, 8, 1, 1, 90, 100, 3, 3]],
         device,
     );
-    let logits = match &run.network {
+    let logits = match &run.model.network {
         LanguageModel::Partition(network) => {
             let groups =
                 Tensor::from_ints([[0, 1, 1, 0, 0, 1, 0, 1], [0, 0, 0, 0, 0, 0, 0, 0]], device);
@@ -56,13 +57,13 @@ fn samples(run: &LoadedRun, device: &Device) -> Vec<Vec<u32>> {
         },
         batch_size: 2,
         seed: 5,
-        mask_token: run.mask_token as u32,
+        mask_token: run.model.mask_token as u32,
         eos_token: None,
     };
-    let contexts = vec![Context::new(8, run.tokenizer.bos_id()); 2];
+    let contexts = vec![Context::new(8, run.model.tokenizer.bos_id()); 2];
     let generated = generator
-        .generate(&run.network, &contexts, device, &mut |_| {
-            std::ops::ControlFlow::Continue(())
+        .generate(&run.model.network, &contexts, device, &mut |_| {
+            ControlFlow::Continue(())
         })
         .expect("samples");
     generated.sequences
@@ -82,11 +83,16 @@ fn perplexities(run: &LoadedRun, device: &Device) -> [f64; 2] {
             times,
             batch_size: 2,
             seed: 1,
-            mask_token: run.mask_token,
+            mask_token: run.model.mask_token,
         };
         let mut scores = Vec::new();
-        let report =
-            perplexity.estimate(&run.network, &rows, device, &mut scores, &mut |_, _| true);
+        let report = perplexity.estimate(
+            &run.model.network,
+            &rows,
+            device,
+            &mut scores,
+            &mut |_, _| ControlFlow::Continue(()),
+        );
         report.expect("a perplexity").nll
     })
 }

@@ -66,7 +66,7 @@ fn padding_counts_neither_in_training_nor_in_validation() {
             .unwrap();
         let kind: ObjectiveKind = run.config.objective.kind;
         let weighting = run.config.objective.weighting;
-        let model = TrainingModel::new(run.network, kind, weighting, run.mask_token);
+        let model = TrainingModel::new(run.model.network, kind, weighting, run.model.mask_token);
         let mut total = |valid: Vec<bool>| -> f64 {
             let n_tokens = n_counted(&valid) as f64;
             host.valid = valid;

@@ -3,9 +3,15 @@
 
 mod tiny_run;
 
+use std::ops::ControlFlow;
+
 use burn::tensor::Device;
 use burn_train::Interrupter;
-use pgm_train::{MetricRecord, MetricsLog, Outcome, RunFolder, TrainingEvent, TrainingObserver};
+use pgm_data::TokenBatch;
+use pgm_train::{
+    ExperimentConfig, MetricRecord, MetricsLog, ObjectiveTraining, Outcome, RunFolder, StepReport,
+    TrainError, Trainer, TrainingEvent, TrainingMethod, TrainingObserver, TrainingState,
+};
 use tiny_run::{Silent, config, run};
 
 fn losses(folder: &RunFolder) -> Vec<(usize, f64)> {
@@ -61,5 +67,73 @@ fn a_stopped_run_goes_on_as_if_it_had_not_stopped() {
 
         assert_eq!(losses(&whole), losses(&parts), "bit by bit");
         assert_eq!(finished, resumed);
+    }
+}
+
+/// Stops the run when the first part of the step after `step` others is done.
+struct StopWithin {
+    step: usize,
+    interrupter: Interrupter,
+}
+
+impl TrainingMethod for StopWithin {
+    fn advance(
+        &mut self,
+        state: &mut TrainingState,
+        config: &ExperimentConfig,
+        batch: &TokenBatch,
+        device: &Device,
+        go_on: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<StepReport, TrainError> {
+        let is_last = state.step == self.step;
+        let mut n_asked = 0;
+        let mut stop = || {
+            n_asked += 1;
+            if is_last && n_asked == 2 {
+                self.interrupter.stop(None);
+            }
+            go_on()
+        };
+        ObjectiveTraining.advance(state, config, batch, device, &mut stop)
+    }
+}
+
+#[test]
+fn a_step_that_was_stopped_within_is_done_anew() {
+    let temporary = tempfile::tempdir().unwrap();
+    // Two parts a step; checkpoints after 4 and 8.
+    let config = config(temporary.path(), &["training.micro_batch_size=2"]);
+    let device = Device::flex();
+    let go = |folder: &RunFolder| {
+        let never = Interrupter::new();
+        run(config.clone(), folder, &device, never, &mut Silent).unwrap()
+    };
+    let whole = RunFolder::new(temporary.path().join("whole"));
+    let finished = go(&whole);
+
+    for step in [0, 5] {
+        let parts = RunFolder::new(temporary.path().join(format!("parts-{step}")));
+        let interrupter = Interrupter::new();
+        let method = StopWithin {
+            step,
+            interrupter: interrupter.clone(),
+        };
+        let stopped = Trainer::new(
+            config.clone(),
+            parts.clone(),
+            device.clone(),
+            interrupter,
+            &mut Silent,
+        )
+        .with_method(method)
+        .run()
+        .unwrap();
+        assert_eq!(stopped, Outcome::Interrupted { step });
+        let saved = parts.latest_checkpoint().unwrap();
+        assert_eq!(saved.map_or(0, |saved| saved.step), step);
+        assert_eq!(losses(&parts).len(), step);
+
+        assert_eq!(go(&parts), finished);
+        assert_eq!(losses(&whole), losses(&parts), "bit by bit");
     }
 }

@@ -36,12 +36,12 @@ impl TrainingObserver for StopAfter {
 
 fn start(source: &LoadedRun) -> StartingWeights {
     StartingWeights {
-        network: source.network.clone(),
-        tokenizer: source.tokenizer.clone(),
+        network: source.model.network.clone(),
+        tokenizer: source.model.tokenizer.clone(),
         origin: WeightsOrigin {
             source: "source".into(),
             checkpoint: Some("last".into()),
-            step: source.step,
+            step: source.model.step,
             weights: "averaged".into(),
             sha256: "00".into(),
         },
@@ -75,10 +75,10 @@ fn a_stopped_run_does_not_begin_with_the_weights_again() {
     );
     // Another dropout than the source's: it counts from the first step on.
     let dropout = ["model.dropout=0.3".to_owned()];
-    let config = ExperimentConfig::inheriting(&source, "source", &toml, &dropout).unwrap();
+    let config = ExperimentConfig::inheriting(&source.model, "source", &toml, &dropout).unwrap();
     let go = |folder: &RunFolder, interrupter, observer: &mut dyn TrainingObserver, is_named| {
         let mut config = config.clone();
-        config.data.tokenizer = folder.tokenizer_of_weights(&source.tokenizer);
+        config.data.tokenizer = folder.tokenizer_of_weights(&source.model.tokenizer);
         let trainer = Trainer::new(
             config,
             folder.clone(),

@@ -35,7 +35,7 @@ impl AutoregressiveSampler {
     ) -> Result<Samples, SampleError> {
         request.check()?;
         check_prompts(request)?;
-        let mut rows = Row::of(request);
+        let mut rows = Row::from_request(request);
         let mut ends: Vec<Option<usize>> = vec![None; rows.len()];
         let seq_len = request.contexts[0].seq_len();
         let prompts = request.contexts.iter().map(|context| context.prefix_len());

@@ -95,7 +95,7 @@ impl DiffusionSampler {
     ) -> Result<Samples, SampleError> {
         request.check()?;
         self.check()?;
-        let mut rows = Row::of(request);
+        let mut rows = Row::from_request(request);
         let mut plans: Vec<VecDeque<Stage>> = request
             .contexts
             .iter()

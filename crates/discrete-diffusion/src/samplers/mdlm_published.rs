@@ -58,7 +58,7 @@ impl MdlmPublished {
     ) -> Result<Samples, SampleError> {
         request.check()?;
         at_least("n_steps", self.n_steps, 1)?;
-        let mut rows = Row::of(request);
+        let mut rows = Row::from_request(request);
         let mut network_evaluations = 0;
         let mut prediction = None;
         let mut listener = Listener::new(progress);

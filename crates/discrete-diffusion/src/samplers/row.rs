@@ -23,7 +23,7 @@ pub(super) struct Row {
 
 impl Row {
     /// One row a context.
-    pub fn of(request: &SampleRequest) -> Vec<Self> {
+    pub fn from_request(request: &SampleRequest) -> Vec<Self> {
         let row = |(i, context): (usize, &Context)| {
             let index = request.first_sequence + i as u64;
             Self {

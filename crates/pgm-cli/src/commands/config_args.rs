@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use pgm_train::{ExperimentConfig, LoadedRun, parse_toml};
+use pgm_train::{ExperimentConfig, LoadedModel, parse_toml};
 
 /// The run of the quick start.
 const QUICK_START: &str = include_str!("../../../../configs/quickstart.toml");
@@ -59,7 +59,7 @@ impl ConfigArgs {
     }
 
     /// Reads the configuration of a run that begins with the weights of `source`, called `source_name`.
-    pub fn load_for(&self, source: &LoadedRun, source_name: &str) -> Result<ExperimentConfig> {
+    pub fn load_for(&self, source: &LoadedModel, source_name: &str) -> Result<ExperimentConfig> {
         let (text, name) = self.text(FINE_TUNING, "configs/fine-tuning/fine-tuned.toml")?;
         let in_config = || format!("in the configuration of {name}");
         let overrides = self.overrides();

@@ -165,10 +165,10 @@ impl ConvertArgs {
                 Weights::Ema | Weights::Raw => "raw weights",
             };
             return Ok(Loaded {
-                note: Some(WeightsNote::of(&run)),
-                config: run.network_config(),
-                source: format!("{weights} of step {}", format::count(run.step)),
-                network: run.network,
+                note: Some(WeightsNote::from_model(&run.model)),
+                config: run.model.network_config(),
+                source: format!("{weights} of step {}", format::count(run.model.step)),
+                network: run.model.network,
             });
         }
         let file = WeightsFile::open(&self.input, choice)?;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use pgm_distill::{DIVERGENCE_PER_TOKEN, DistillConfig, Distiller};
+use pgm_distill::{DISTILLATION_FILE, DIVERGENCE_PER_TOKEN, DistillConfig, Distiller, RoundRecord};
 use pgm_hub::HubName;
 use pgm_train::{MetricRecord, MetricsLog, Outcome, RunFolder, WeightsNote, parse_toml};
 use pgm_weights::{WeightsChoice, WeightsFile};
@@ -63,10 +63,10 @@ impl DistillArgs {
         let folder = RunFolder::new(&root);
         let lock = folder.lock()?;
         if self.restart {
-            lock.clear()?;
+            lock.clear(&[DISTILLATION_FILE])?;
         }
         let schedule = config.schedule();
-        let interrupter = interrupt::graceful("stopping after this step, then saving")?;
+        let interrupter = interrupt::graceful("stopping, and saving the last finished step")?;
         let provenance = provenance(&device);
         let mut observer = observer(
             self.plain,
@@ -101,17 +101,15 @@ impl DistillArgs {
             "| round | teacher's steps | student's | checkpoint | mean loss | validation perplexity |"
         );
         println!("| ---: | ---: | ---: | ---: | ---: | ---: |");
-        for record in &records {
-            if let MetricRecord::Round { step, round, loss } = record {
-                let perplexity = perplexity(&records, *step);
-                println!(
-                    "| {} | {} | {} | {step} | {loss:.4} | {} |",
-                    round.round,
-                    round.teacher_sampling_steps,
-                    round.student_sampling_steps,
-                    perplexity.map_or("-".into(), |perplexity| format!("{perplexity:.2}")),
-                );
-            }
+        for RoundRecord { step, round, loss } in RoundRecord::list(&records) {
+            let perplexity = perplexity(&records, step);
+            println!(
+                "| {} | {} | {} | {step} | {loss:.4} | {} |",
+                round.round,
+                round.teacher_sampling_steps,
+                round.student_sampling_steps,
+                perplexity.map_or("-".into(), |perplexity| format!("{perplexity:.2}")),
+            );
         }
         println!(
             "\nDistilled {} rounds of {} steps; this call took {}. Everything lies in {}.",

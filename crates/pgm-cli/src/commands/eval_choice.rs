@@ -7,6 +7,7 @@ use pgm_eval::{
     ChoiceEvaluation, ChoiceReport, Estimate, EvalError, LikelihoodKind, QuestionFile, QuestionKind,
 };
 use pgm_model::LanguageModel;
+use pgm_train::control_flow;
 use serde_json::json;
 
 use super::results_folder::{open_results, results_folder};
@@ -106,7 +107,7 @@ impl EvalChoiceArgs {
         self.model.locate()?;
         let device = device::open(self.backend)?;
         let run = self.model.load(&device)?;
-        let n_draws = match run.network {
+        let n_draws = match run.model.network {
             LanguageModel::Causal(_) => 0,
             _ => self.draws,
         };
@@ -117,7 +118,7 @@ impl EvalChoiceArgs {
             batch_size: self.batch_size,
             max_length: self.max_length.unwrap_or(run.config.data.seq_len),
             seed: self.seed,
-            mask_token: run.mask_token,
+            mask_token: run.model.mask_token,
         };
         let mut settings = self.model.settings(&run)?;
         settings["questions"] = json!(self.questions.display().to_string());
@@ -132,14 +133,14 @@ impl EvalChoiceArgs {
         let interrupter = interrupt::graceful("stopping after these questions, which are kept")?;
         let mut stage = Stage::new("answer", n_questions);
         let answered = evaluation.answer(
-            &run.network,
-            &run.tokenizer,
+            &run.model.network,
+            &run.model.tokenizer,
             &file,
             &device,
             &mut results,
             &mut |done, total| {
                 stage.update(done, total, "questions");
-                !interrupter.should_stop()
+                control_flow(&interrupter)
             },
         );
         drop(stage);

@@ -7,6 +7,7 @@ use pgm_eval::{
     EvalError, EvaluationTimes, Perplexity, PerplexityKind, PerplexityReport, ScoredSequence,
 };
 use pgm_model::LanguageModel;
+use pgm_train::control_flow;
 use serde_json::json;
 
 use super::eval_text::TextArgs;
@@ -86,14 +87,14 @@ impl EvalPplArgs {
         if n_sequences > available {
             bail!("--n is {n_sequences}, the text has {available} sequences");
         }
-        let is_exact = matches!(run.network, LanguageModel::Causal(_));
+        let is_exact = matches!(run.model.network, LanguageModel::Causal(_));
         let estimate = Perplexity {
             n_sequences: Some(n_sequences),
             n_draws: self.draws,
             times: self.times.into(),
             batch_size: self.batch_size,
             seed: self.seed,
-            mask_token: run.mask_token,
+            mask_token: run.model.mask_token,
         };
         let mut settings = self.model.settings(&run)?;
         settings["text"] = text.settings();
@@ -108,13 +109,13 @@ impl EvalPplArgs {
         let interrupter = interrupt::graceful("stopping after this batch, which is kept")?;
         let mut stage = Stage::new("score", n_sequences);
         let report = estimate.estimate(
-            &run.network,
+            &run.model.network,
             &text.rows,
             &device,
             &mut results,
             &mut |done, total| {
                 stage.update(done, total, "sequences");
-                !interrupter.should_stop()
+                control_flow(&interrupter)
             },
         );
         drop(stage);

@@ -3,11 +3,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use pgm_data::{Corpus, Detokenizer, Packing, ShardWriter, TextCoverage, TokenDataset};
-use pgm_train::LoadedRun;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::run_args::RunArgs;
+use super::run_args::{OpenedModel, RunArgs};
 use crate::{format, pretrained, text_check};
 
 /// Text to evaluate on instead of a run's held-out text.
@@ -68,7 +67,7 @@ struct TextFile {
 impl TextArgs {
     /// The text that is named, or the held-out text of the run. Tokens of a text that is named go into a file in
     /// `folder`, which exists.
-    pub fn open(&self, model: &RunArgs, run: &LoadedRun, folder: &Path) -> Result<EvalText> {
+    pub fn open(&self, model: &RunArgs, run: &OpenedModel, folder: &Path) -> Result<EvalText> {
         let packing = run.config.data.packing;
         if !self.text.is_empty() {
             return self.files(run, folder);
@@ -93,7 +92,7 @@ impl TextArgs {
         })
     }
 
-    fn files(&self, run: &LoadedRun, folder: &Path) -> Result<EvalText> {
+    fn files(&self, run: &OpenedModel, folder: &Path) -> Result<EvalText> {
         let data = &run.config.data;
         let corpus =
             Corpus::open(&self.text, data.split.clone())?.with_text_field(&data.text_field);
@@ -107,7 +106,7 @@ impl TextArgs {
             });
         }
         let detokenizer = self.detokenizer.and_then(TextSet::detokenizer);
-        let tokenizer = &run.tokenizer;
+        let tokenizer = &run.model.tokenizer;
         // Other tokens have another name: an evaluation of another text that goes on at the same time has its own file.
         let contents: Vec<_> = files
             .iter()

@@ -5,7 +5,7 @@ use burn::tensor::Device;
 use clap::Args;
 use pgm_data::{Corpus, SpecialTokenChoice, TextCoverage};
 use pgm_train::{
-    CheckpointChoice, ExperimentConfig, LoadedRun, RunFolder, StartingWeights, WeightsOrigin,
+    CheckpointChoice, ExperimentConfig, LoadedModel, RunFolder, StartingWeights, WeightsOrigin,
 };
 
 use super::run_args::{RunArgs, weights_name};
@@ -38,7 +38,7 @@ pub struct FromArgs {
 /// The model that a run begins with.
 pub struct WeightsToBeginWith {
     /// The model.
-    pub model: LoadedRun,
+    pub model: LoadedModel,
     /// What it is called.
     pub name: String,
     /// Folder of the run that it is of.
@@ -86,19 +86,19 @@ impl FromArgs {
             }
         };
         args.locate()?;
-        let model = args
+        let opened = args
             .load(device)
             .with_context(|| format!("cannot begin with `{}`", from.display()))?;
         let name = args.source();
         let origin = WeightsOrigin {
             source: name.clone(),
             checkpoint: is_run.then(|| checkpoint.to_string()),
-            step: model.step,
-            weights: weights_name(model.weights).to_owned(),
-            sha256: args.weights_sha256(&model)?,
+            step: opened.model.step,
+            weights: weights_name(opened.model.weights).to_owned(),
+            sha256: args.weights_sha256(&opened)?,
         };
         Ok(Some(WeightsToBeginWith {
-            model,
+            model: opened.model,
             name,
             run: is_run.then(|| args.folder()),
             origin,

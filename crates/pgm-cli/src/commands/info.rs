@@ -276,14 +276,17 @@ fn of_run(path: &Path) -> Result<Subject> {
         RunFolder::new(path).load(CheckpointChoice::Last, WeightsChoice::Raw, &Device::flex())?;
     let mut facts = vec![
         ("run", path.display().to_string()),
-        ("checkpoint", format!("step {}", format::count(run.step))),
+        (
+            "checkpoint",
+            format!("step {}", format::count(run.model.step)),
+        ),
         ("objective", run.config.objective.kind.name().to_owned()),
-        ("tokenizer", run.tokenizer.name().to_string()),
+        ("tokenizer", run.model.tokenizer.name().to_string()),
     ];
-    facts.extend(special_tokens_of_run(&run.tokenizer));
+    facts.extend(special_tokens_of_run(&run.model.tokenizer));
     Ok(Subject {
         facts,
-        network: run.network_config(),
+        network: run.model.network_config(),
         experiment: Some(run.config),
         note: None,
     })

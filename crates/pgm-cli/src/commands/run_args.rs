@@ -4,7 +4,9 @@ use anyhow::{Context as _, Result, bail};
 use burn::tensor::Device;
 use clap::Args;
 use pgm_data::{SpecialTokenChoice, Tokenizer};
-use pgm_train::{CheckpointChoice, LoadedRun, RunFolder, WeightsChoice};
+use pgm_train::{
+    CheckpointChoice, ExperimentConfig, LoadedModel, LoadedRun, RunFolder, WeightsChoice,
+};
 use pgm_weights::{WeightsFile, WeightsSource};
 use serde_json::{Value, json};
 
@@ -44,6 +46,15 @@ pub struct RunArgs {
     /// Where --weights are from that have a name of their own, once they are here.
     #[arg(skip)]
     pub origin: Option<Origin>,
+}
+
+/// A model that was opened, and a configuration that says how it is used.
+#[derive(Debug)]
+pub struct OpenedModel {
+    /// The model.
+    pub model: LoadedModel,
+    /// That of its run; for weights without a run, what they say, and defaults.
+    pub config: ExperimentConfig,
 }
 
 const TOKENIZER: &str = "tokenizer.json";
@@ -131,60 +142,63 @@ impl RunArgs {
     }
 
     /// Opens the model.
-    pub fn load(&self, device: &Device) -> Result<LoadedRun> {
+    pub fn load(&self, device: &Device) -> Result<OpenedModel> {
         let choice = if self.raw_weights {
             WeightsChoice::Raw
         } else {
             WeightsChoice::Average
         };
         let Some(path) = &self.weights else {
-            return Ok(self.folder().load(self.checkpoint, choice, device)?);
+            let LoadedRun { model, config, .. } =
+                self.folder().load(self.checkpoint, choice, device)?;
+            return Ok(OpenedModel { model, config });
         };
         let path = weights_file(path)?;
         let file = WeightsFile::open(&path, choice)?;
         file.check_published_sizes()?;
         let vocab_size = file.config(self.n_heads)?.vocab_size();
         let tokenizer = self.tokenizer_of(&path, vocab_size)?;
-        let run =
-            LoadedRun::from_weights(&path, &file, tokenizer, self.seq_len, self.n_heads, device)?;
-        Ok(run)
+        let model =
+            LoadedModel::from_weights(&path, &file, tokenizer, self.seq_len, self.n_heads, device)?;
+        let config = model.description.to_config();
+        Ok(OpenedModel { model, config })
     }
 
     /// What results depend on, of the model: an object.
-    pub fn settings(&self, run: &LoadedRun) -> Result<Value> {
+    pub fn settings(&self, run: &OpenedModel) -> Result<Value> {
         let sha256 = self.weights_sha256(run)?;
         Ok(json!({
             "model": self.source(),
-            "checkpoint_step": run.step,
-            "weights": weights_name(run.weights),
+            "checkpoint_step": run.model.step,
+            "weights": weights_name(run.model.weights),
             "weights_sha256": sha256,
             "config": run.config,
         }))
     }
 
     /// SHA-256 of the file with the weights.
-    pub fn weights_sha256(&self, run: &LoadedRun) -> Result<String> {
+    pub fn weights_sha256(&self, run: &OpenedModel) -> Result<String> {
         match &self.weights {
             Some(path) => Ok(pgm_data::sha256_of_file(&weights_file(path)?)?.1),
             None => {
-                let checkpoint = CheckpointChoice::Step(run.step);
+                let checkpoint = CheckpointChoice::Step(run.model.step);
                 let checkpoint = self.folder().checkpoint(checkpoint)?;
-                Ok(checkpoint.weights_sha256(run.weights)?)
+                Ok(checkpoint.weights_sha256(run.model.weights)?)
             }
         }
     }
 
     /// Which weights are used, in words.
-    pub fn weights_in_words(&self, run: &LoadedRun) -> String {
-        let name = weights_name(run.weights);
+    pub fn weights_in_words(&self, run: &OpenedModel) -> String {
+        let name = weights_name(run.model.weights);
         match &self.weights {
-            Some(_) if run.weights == WeightsSource::Only => {
+            Some(_) if run.model.weights == WeightsSource::Only => {
                 format!("the only ones of `{}`", self.source())
             }
             Some(_) => format!("{name}, of `{}`", self.source()),
             None => format!(
                 "{name}, checkpoint of step {} of `{}`",
-                format::count(run.step),
+                format::count(run.model.step),
                 self.source()
             ),
         }

@@ -73,7 +73,7 @@ impl SampleArgs {
         self.model.locate()?;
         let device = device::open(self.backend)?;
         let run = self.model.load(&device)?;
-        let tokenizer = &run.tokenizer;
+        let tokenizer = &run.model.tokenizer;
         let seq_len = self.length.unwrap_or(run.config.data.seq_len);
         if seq_len > run.config.data.seq_len {
             tracing::warn!(
@@ -89,16 +89,17 @@ impl SampleArgs {
             settings,
             batch_size: self.batch_size,
             seed: self.seed,
-            mask_token: run.mask_token as u32,
+            mask_token: run.model.mask_token as u32,
             eos_token: (!self.no_eos_stop).then(|| tokenizer.eos_id()),
         };
         let started = Instant::now();
         let mut watcher = self
             .watch
             .open(&generator, tokenizer, &contexts, self.json)?;
-        let generated = generator.generate(&run.network, &contexts, &device, &mut |progress| {
-            watcher.hear(&progress)
-        });
+        let generated =
+            generator.generate(&run.model.network, &contexts, &device, &mut |progress| {
+                watcher.hear(&progress)
+            });
         let elapsed = started.elapsed();
         let generated = match generated {
             Err(EvalError::Interrupted) => {

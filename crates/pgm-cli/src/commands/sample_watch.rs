@@ -107,11 +107,7 @@ impl Watcher<'_> {
         if let Some((_, picture)) = &mut self.picture {
             picture.hear(progress);
         }
-        if self.interrupter.should_stop() {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
+        pgm_train::control_flow(&self.interrupter)
     }
 
     /// Gives the terminal back, and writes the picture of the first sequence if one was asked for.

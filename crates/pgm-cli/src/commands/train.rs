@@ -71,7 +71,7 @@ impl TrainArgs {
             None => None,
         };
         if self.restart {
-            lock.clear()?;
+            lock.clear(&[pgm_distill::DISTILLATION_FILE])?;
         }
         let n_steps = config.training.n_steps;
         if let Some(found) = folder.latest_checkpoint()?
@@ -83,7 +83,7 @@ impl TrainArgs {
                 format::count(found.step)
             );
         }
-        let interrupter = interrupt::graceful("stopping after this step, then saving")?;
+        let interrupter = interrupt::graceful("stopping, and saving the last finished step")?;
         let provenance = provenance(&device);
         let mut observer = observer(self.plain, &interrupter, n_steps, NATS_PER_TOKEN);
         let started = Instant::now();

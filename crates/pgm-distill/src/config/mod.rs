@@ -7,8 +7,8 @@ pub use sections::{
 
 use pgm_eval::SamplingSettings;
 use pgm_train::{
-    CheckpointChoice, DataSection, EvaluationSection, ExperimentConfig, ObjectiveKind,
-    OptimizerSection, TrainError, TrainingSection, parse_toml,
+    CheckpointChoice, DataSection, EvaluationSection, ExperimentConfig, ModelDescription,
+    ObjectiveKind, OptimizerSection, TrainError, TrainingSection, parse_toml,
 };
 use serde::{Deserialize, Serialize};
 
@@ -90,13 +90,13 @@ impl DistillConfig {
         }
     }
 
-    /// The student as a run: `base` is the teacher's configuration, `data` the text.
+    /// The student as a run: `base` describes the teacher, `data` the text.
     ///
     /// # Errors
     /// When the teacher is autoregressive or a value cannot be used.
     pub fn experiment(
         &self,
-        base: &ExperimentConfig,
+        base: &ModelDescription,
         data: DataSection,
     ) -> Result<ExperimentConfig, TrainError> {
         if base.objective.kind == ObjectiveKind::Ar {

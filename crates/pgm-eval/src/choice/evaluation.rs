@@ -1,3 +1,4 @@
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use burn::tensor::Device;
@@ -67,7 +68,7 @@ impl NumberedResult for AnsweredQuestion {
 
 impl ChoiceEvaluation {
     /// Answers the questions that `results` has not yet, and appends some at a time; `progress` hears of questions
-    /// done and of all, and stops the work by returning false.
+    /// done and of all, and stops the work by breaking.
     ///
     /// # Errors
     /// When a setting is 0, an answer is too long or has no token, the model has no such likelihood, the device fails, a
@@ -83,7 +84,7 @@ impl ChoiceEvaluation {
         file: &QuestionFile,
         device: &Device,
         results: &mut ResultsFile<AnsweredQuestion>,
-        progress: &mut dyn FnMut(usize, usize) -> bool,
+        progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<(), EvalError> {
         if self.n_questions == 0 {
             return Err(EvalError::Zero {
@@ -114,7 +115,7 @@ impl ChoiceEvaluation {
                 answered.seconds = seconds;
             }
             results.append(answered)?;
-            if !progress(end, questions.len()) && end < questions.len() {
+            if progress(end, questions.len()).is_break() && end < questions.len() {
                 return Err(EvalError::Interrupted);
             }
         }

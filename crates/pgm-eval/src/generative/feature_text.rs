@@ -110,6 +110,8 @@ fn words_of(
 
 #[cfg(test)]
 mod tests {
+    use std::ops::ControlFlow;
+
     use burn::tensor::Device;
     use pgm_data::{Packing, ShardWriter};
     use serde_json::json;
@@ -135,7 +137,9 @@ mod tests {
             features: Some(text),
         };
         evaluation
-            .judge(judge, source, &mut results, &mut |_| true)
+            .judge(judge, source, &mut results, &mut |_| {
+                ControlFlow::Continue(())
+            })
             .unwrap();
         let samples = results.samples().iter();
         samples.map(|s| s.feature.clone().unwrap()).collect()
@@ -179,7 +183,9 @@ mod tests {
         let n_rows = rows.n_rows();
         assert!(n_rows > 2);
         let mut source = HeldOutSamples::new(&rows, tokenizer, 1).unwrap();
-        let drawn = source.draw(0..n_rows, tokenizer, &mut |_, _| true).unwrap();
+        let drawn = source
+            .draw(0..n_rows, tokenizer, &mut |_, _| ControlFlow::Continue(()))
+            .unwrap();
         let found = features(
             &judge,
             &mut source,

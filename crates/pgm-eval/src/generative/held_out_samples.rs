@@ -1,4 +1,4 @@
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use burn::data::dataset::Dataset as _;
 use pgm_data::{ShuffledBatches, TokenBatch, TokenDataset, Tokenizer};
@@ -44,7 +44,7 @@ impl SampleSource for HeldOutSamples<'_> {
         &mut self,
         numbers: Range<usize>,
         judge: &Tokenizer,
-        _progress: &mut dyn FnMut(usize, usize) -> bool,
+        _progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<Vec<DrawnSample>, EvalError> {
         let batch = TokenBatch::collect(self.rows, &self.order[numbers])?;
         let rows = batch.tokens.chunks(batch.seq_len);
@@ -94,7 +94,7 @@ mod tests {
         let mut source = HeldOutSamples::new(&rows, &tokenizer, 1).unwrap();
         assert_eq!(source.len(), 4);
         let mut draw = |numbers| {
-            let drawn = source.draw(numbers, &tokenizer, &mut |_, _| true);
+            let drawn = source.draw(numbers, &tokenizer, &mut |_, _| ControlFlow::Continue(()));
             drawn.unwrap()
         };
         let together = draw(0..4);

@@ -1,3 +1,4 @@
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use pgm_data::Tokenizer;
@@ -108,7 +109,7 @@ impl NumberedResult for JudgedSample {
 
 impl GenerativePerplexity {
     /// Draws and judges the samples that `results` has not yet, and appends each batch as soon as it is judged;
-    /// `progress` stops the work by returning false.
+    /// `progress` stops the work by breaking.
     ///
     /// # Errors
     /// When a setting is 0 or longer than the judge reads, samples cannot be drawn or judged, the results cannot be
@@ -118,7 +119,7 @@ impl GenerativePerplexity {
         judge: &Judge,
         source: &mut dyn SampleSource,
         results: &mut ResultsFile,
-        progress: &mut dyn FnMut(JudgingProgress) -> bool,
+        progress: &mut dyn FnMut(JudgingProgress) -> ControlFlow<()>,
     ) -> Result<(), EvalError> {
         for (name, value) in [
             ("n_samples", self.n_samples),
@@ -147,7 +148,7 @@ impl GenerativePerplexity {
             })?;
             let batch = self.judge_batch(judge, drawn, start, source.tokenizer())?;
             results.append(batch)?;
-            if !progress(heard(end, None)) {
+            if progress(heard(end, None)).is_break() {
                 return Err(EvalError::Interrupted);
             }
         }
@@ -275,7 +276,7 @@ mod tests {
         evaluation
             .judge(&judge, &mut source, &mut results, &mut |progress| {
                 heard.push((progress.n_judged, progress.n_samples));
-                true
+                ControlFlow::Continue(())
             })
             .unwrap();
         assert_eq!(heard.last(), Some(&(4, 4)));
@@ -322,7 +323,7 @@ mod tests {
             &mut self,
             numbers: std::ops::Range<usize>,
             _judge: &Tokenizer,
-            _progress: &mut dyn FnMut(usize, usize) -> bool,
+            _progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
         ) -> Result<Vec<DrawnSample>, EvalError> {
             let samples = numbers.map(|number| DrawnSample {
                 text: "<|endoftext|>use pgm_data".to_owned(),
@@ -354,7 +355,9 @@ mod tests {
             features: None,
         };
         evaluation
-            .judge(&judge, &mut source, &mut results, &mut |_| true)
+            .judge(&judge, &mut source, &mut results, &mut |_| {
+                ControlFlow::Continue(())
+            })
             .unwrap();
         let [first, second] = results.samples() else {
             panic!("two samples");

@@ -24,7 +24,7 @@ pub struct DrawnSample {
 /// Where samples come from.
 pub trait SampleSource {
     /// The samples of some numbers; a sample depends on its number alone. `judge` is the judge's tokenizer; `progress`
-    /// hears of steps done and of all, and stops the work by returning false.
+    /// hears of steps done and of all, and stops the work by breaking.
     ///
     /// # Errors
     /// When they cannot be drawn, or the work is stopped.
@@ -32,7 +32,7 @@ pub trait SampleSource {
         &mut self,
         numbers: Range<usize>,
         judge: &Tokenizer,
-        progress: &mut dyn FnMut(usize, usize) -> bool,
+        progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<Vec<DrawnSample>, EvalError>;
 
     /// The tokenizer of [`DrawnSample::tokens`], where it is known.
@@ -61,7 +61,7 @@ impl SampleSource for ModelSamples<'_> {
         &mut self,
         numbers: Range<usize>,
         judge: &Tokenizer,
-        progress: &mut dyn FnMut(usize, usize) -> bool,
+        progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<Vec<DrawnSample>, EvalError> {
         let contexts = vec![Context::new(self.seq_len, self.tokenizer.bos_id()); numbers.len()];
         let started = Instant::now();
@@ -70,13 +70,7 @@ impl SampleSource for ModelSamples<'_> {
             self.model,
             &contexts,
             self.device,
-            &mut |heard| {
-                if progress(heard.n_done(), heard.n_steps()) {
-                    ControlFlow::Continue(())
-                } else {
-                    ControlFlow::Break(())
-                }
-            },
+            &mut |heard| progress(heard.n_done(), heard.n_steps()),
         )?;
         let seconds = started.elapsed().as_secs_f64() / numbers.len() as f64;
         let n_batches = numbers.len().div_ceil(self.generator.batch_size);
@@ -160,7 +154,8 @@ mod tests {
             with_model(batch_size, |samples, tokenizer| {
                 for part in bounds.windows(2) {
                     let numbers = part[0]..part[1];
-                    let part = samples.draw(numbers, tokenizer, &mut |_, _| true);
+                    let part =
+                        samples.draw(numbers, tokenizer, &mut |_, _| ControlFlow::Continue(()));
                     drawn.extend(part.unwrap());
                 }
             });

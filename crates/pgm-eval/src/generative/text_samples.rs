@@ -1,4 +1,4 @@
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
 use pgm_data::{Tokenizer, read_json_text, read_text};
@@ -77,7 +77,7 @@ impl SampleSource for TextSamples {
         &mut self,
         numbers: Range<usize>,
         _judge: &Tokenizer,
-        _progress: &mut dyn FnMut(usize, usize) -> bool,
+        _progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<Vec<DrawnSample>, EvalError> {
         Ok(self.samples[numbers].to_vec())
     }

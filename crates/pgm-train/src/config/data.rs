@@ -61,6 +61,24 @@ fn default_workers() -> usize {
 }
 
 impl DataSection {
+    /// This text in sequences of `seq_len` tokens; all else has its default.
+    pub fn new(inputs: Vec<PathBuf>, tokenizer: TokenizerSpec, seq_len: usize) -> Self {
+        Self {
+            inputs,
+            tokenizer,
+            special_tokens: SpecialTokenChoice::default(),
+            allow_lossy_tokenizer: false,
+            seq_len,
+            packing: Packing::default(),
+            validation: default_validation(),
+            split: DocumentSplit::default(),
+            text_field: default_text_field(),
+            bad_lines: BadLines::default(),
+            workers: default_workers(),
+            folder: None,
+        }
+    }
+
     /// Sequences cut out of prepared tokens.
     ///
     /// # Errors

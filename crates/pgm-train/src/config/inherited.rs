@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{ExperimentConfig, ObjectiveKind, parse_toml};
 use crate::run_folder::vocabulary;
-use crate::{LoadedRun, TrainError};
+use crate::{LoadedModel, TrainError};
 
 /// Keys of `[data]` that go with the weights.
 const DATA_KEYS: [&str; 3] = ["seq_len", "packing", "special_tokens"];
@@ -23,15 +23,15 @@ impl ExperimentConfig {
     /// As [`Self::from_toml`], and when the configuration asks for another tokenizer, other sizes, or an objective that
     /// cannot train the network.
     pub fn inheriting(
-        source: &LoadedRun,
+        source: &LoadedModel,
         name: &str,
         text: &str,
         overrides: &[String],
     ) -> Result<Self, TrainError> {
         let given: toml::Table = parse_toml(text, overrides)?;
         let value = |table: &str, key: &str| given.get(table).and_then(|table| table.get(key));
-        let own: toml::Table =
-            toml::from_str(&source.config.to_toml()).expect("a configuration in its own form");
+        let own = toml::Table::try_from(source.description.to_config())
+            .expect("a configuration has a TOML form");
         let mut settings = Vec::new();
         for (table, entries) in &own {
             let Some(entries) = entries.as_table() else {
@@ -61,7 +61,7 @@ impl ExperimentConfig {
     }
 }
 
-fn check_tokenizer(source: &LoadedRun, name: &str, spec: &str) -> Result<(), TrainError> {
+fn check_tokenizer(source: &LoadedModel, name: &str, spec: &str) -> Result<(), TrainError> {
     let spec: TokenizerSpec = spec.parse()?;
     let is_the_same = match &spec {
         TokenizerSpec::Gpt2 => Tokenizer::gpt2().has_vocabulary_of(&source.tokenizer),
@@ -69,7 +69,7 @@ fn check_tokenizer(source: &LoadedRun, name: &str, spec: &str) -> Result<(), Tra
             Tokenizer::from_file(path)?.has_vocabulary_of(&source.tokenizer)
         }
         // It would be learned from the text: only where the weights' own was called so, it is meant.
-        TokenizerSpec::Bpe { .. } => spec == source.config.data.tokenizer,
+        TokenizerSpec::Bpe { .. } => spec == source.description.tokenizer,
     };
     if is_the_same {
         return Ok(());
@@ -78,12 +78,12 @@ fn check_tokenizer(source: &LoadedRun, name: &str, spec: &str) -> Result<(), Tra
         key: "data.tokenizer".to_owned(),
         value: format!("`{spec}`"),
         source_name: name.to_owned(),
-        wanted: format!("`{}`", source.config.data.tokenizer),
+        wanted: format!("`{}`", source.description.tokenizer),
     })
 }
 
 fn check_network(
-    source: &LoadedRun,
+    source: &LoadedModel,
     name: &str,
     config: &ExperimentConfig,
 ) -> Result<(), TrainError> {

@@ -52,6 +52,21 @@ fn default_seed() -> u64 {
 }
 
 impl ExperimentConfig {
+    /// A run on this text; all else has its default.
+    pub fn new(name: String, data: DataSection) -> Self {
+        Self {
+            name,
+            seed: default_seed(),
+            data,
+            objective: ObjectiveSection::default(),
+            model: ModelSection::default(),
+            optimizer: OptimizerSection::default(),
+            training: TrainingSection::default(),
+            evaluation: EvaluationSection::default(),
+            sampling: SamplingSettings::default(),
+        }
+    }
+
     /// Reads and checks a configuration; `overrides` are `table.key=value` and win.
     ///
     /// # Errors

@@ -1,3 +1,4 @@
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -90,14 +91,17 @@ impl DistillBenchArgs {
             kinds.push(("update, both", Some(Directions::Both)));
         }
         let mut seconds = vec![Vec::new(); kinds.len()];
+        let mut go_on = || ControlFlow::Continue(());
         for round in 0..=self.n {
             for ((what, directions), seconds) in kinds.iter().zip(&mut seconds) {
                 let started = Instant::now();
                 match directions {
-                    None => ObjectiveTraining.advance(&mut state, &config, &batch, &device)?,
+                    None => ObjectiveTraining
+                        .advance(&mut state, &config, &batch, &device, &mut go_on)?,
                     Some(directions) => {
                         let rate = config.learning_rate_at(state.step);
-                        update(*directions).apply(&mut state, &config, rate, &batch, &device)?
+                        update(*directions)
+                            .apply(&mut state, &config, rate, &batch, &device, &mut go_on)?
                     }
                 };
                 wait(&device)?;

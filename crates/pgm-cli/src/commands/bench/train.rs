@@ -1,3 +1,4 @@
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -57,9 +58,11 @@ impl TrainBenchArgs {
         let batch = random_batch(&config, mask_token);
         let mut seconds = Vec::new();
         let mut losses = Vec::new();
+        let mut go_on = || ControlFlow::Continue(());
         for step in 0..self.n + 2 {
             let started = Instant::now();
-            let report = ObjectiveTraining.advance(&mut state, &config, &batch, &device)?;
+            let report =
+                ObjectiveTraining.advance(&mut state, &config, &batch, &device, &mut go_on)?;
             wait(&device)?;
             seconds.push(started.elapsed().as_secs_f64());
             losses.push(report.nats_per_token().into_scalar::<f32>());

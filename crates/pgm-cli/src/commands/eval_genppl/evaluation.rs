@@ -6,6 +6,7 @@ use pgm_eval::{
     EvalError, FeatureText, GenerativeEvaluation, GenerativePerplexity, GenerativeReport, Judge,
     JudgingProgress, SampleSource,
 };
+use pgm_train::control_flow;
 use serde_json::{Value, json};
 
 use super::super::results_folder::{open_results, results_folder};
@@ -74,7 +75,7 @@ impl Judging<'_> {
                 None => format!("{name}: samples"),
             };
             stage.update(n_judged, n_samples, &message);
-            !self.interrupter.should_stop()
+            control_flow(self.interrupter)
         });
         drop(stage);
         if let Err(EvalError::Interrupted) = judged {

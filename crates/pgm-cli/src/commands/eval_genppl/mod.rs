@@ -11,11 +11,11 @@ use pgm_eval::{
     FeatureText, GenerativeComparison, GenerativeEvaluation, Generator, HeldOutSamples, Judge,
     MauveConfig, ModelSamples, SamplerKind, SamplingSettings, Sweep, SweptSettings, TextSamples,
 };
-use pgm_train::{Checkpoint, CheckpointChoice, LoadedRun, Provenance};
+use pgm_train::{Checkpoint, CheckpointChoice, Provenance};
 use serde_json::{Value, json};
 
 use self::evaluation::{Judging, Stopped};
-use super::run_args::RunArgs;
+use super::run_args::{OpenedModel, RunArgs};
 use super::run_start::provenance;
 use super::sample_drawing::DrawingArgs;
 use crate::device::{self, Backend};
@@ -312,7 +312,7 @@ impl EvalGenpplArgs {
     fn judge_draws(
         &self,
         judging: &Judging,
-        run: &LoadedRun,
+        run: &OpenedModel,
         model_settings: &Value,
         swept: SweptSettings,
         device: &Device,
@@ -322,12 +322,12 @@ impl EvalGenpplArgs {
             settings: swept.settings,
             batch_size: self.batch_size,
             seed: self.seed,
-            mask_token: run.mask_token as u32,
+            mask_token: run.model.mask_token as u32,
             eos_token: None,
         };
         let seq_len = run.config.data.seq_len;
         let sampler = generator.settings.sampler;
-        let sampler = sampler.unwrap_or(SamplerKind::for_model(&run.network)[0]);
+        let sampler = sampler.unwrap_or(SamplerKind::for_model(&run.model.network)[0]);
         let mut settings = model_settings.clone();
         settings["sampler"] = json!(sampler.name());
         settings["sampling"] = json!(generator.settings);
@@ -338,12 +338,12 @@ impl EvalGenpplArgs {
         settings["seq_len"] = json!(seq_len);
         let mut source = ModelSamples {
             generator: &generator,
-            model: &run.network,
-            tokenizer: &run.tokenizer,
+            model: &run.model.network,
+            tokenizer: &run.model.tokenizer,
             seq_len,
             device,
         };
-        let checkpoint = format!("checkpoint {}", run.step);
+        let checkpoint = format!("checkpoint {}", run.model.step);
         let n_steps = generator.settings.n_steps;
         let mut name = vec![sampler.name().to_owned()];
         if !self.sweep.as_ref().is_some_and(Sweep::has_steps) {
@@ -371,7 +371,7 @@ impl EvalGenpplArgs {
     fn judge_references(
         &self,
         judging: &Judging,
-        run: Option<&LoadedRun>,
+        run: Option<&OpenedModel>,
         n_wanted: usize,
     ) -> Result<Option<GenerativeEvaluation>> {
         if !self.mauve {
@@ -398,7 +398,7 @@ impl EvalGenpplArgs {
             }
             (None, Some(run)) => {
                 let rows = self.model.folder().validation_set(&run.config)?;
-                let mut source = HeldOutSamples::new(&rows, &run.tokenizer, self.seed)?;
+                let mut source = HeldOutSamples::new(&rows, &run.model.tokenizer, self.seed)?;
                 let settings = json!({
                     "held_out_text_of": self.model.source(),
                     "data": run.config.data,
@@ -447,13 +447,13 @@ fn program_in_words(provenance: &Provenance) -> String {
 }
 
 /// What drew a text, in words.
-fn drawing(run: &LoadedRun, sampler: SamplerKind, settings: &SamplingSettings) -> String {
+fn drawing(run: &OpenedModel, sampler: SamplerKind, settings: &SamplingSettings) -> String {
     let objective = run.config.objective.kind.name();
     let precision = run.config.model.precision.name();
     let mut words = format!(
         "{objective} `{}` at step {}, network in {precision}, sampler {}, temperature {}",
         run.config.name,
-        run.step,
+        run.model.step,
         sampler.name(),
         settings.temperature
     );

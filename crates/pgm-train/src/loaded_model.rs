@@ -1,22 +1,38 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use pgm_data::{Tokenizer, TokenizerSpec};
-use pgm_model::LanguageModelConfig;
-use pgm_weights::WeightsFile;
+use pgm_data::Tokenizer;
+use pgm_model::{LanguageModel, LanguageModelConfig};
+use pgm_weights::{WeightsFile, WeightsSource};
 
 use crate::config::{ModelSection, ObjectiveKind};
 use crate::run_folder::vocabulary;
-use crate::{ExperimentConfig, LoadedRun, TrainError, WeightsNote};
+use crate::{ModelDescription, ObjectiveSection, TrainError, WeightsNote};
 
 /// Tokens of a sequence, where neither the file nor anybody else says: those of the published models.
 const SEQ_LEN: usize = 1024;
 
-impl LoadedRun {
-    /// A model without the run that it was trained in: weights and a tokenizer, for sequences of up to `seq_len`
-    /// tokens. It has no held-out text. What the file says of its run ([`WeightsNote`]) holds: steps, objective, settings
-    /// of sampling and, unless given, the length of sequences; without a note there are no steps, settings of sampling
-    /// are the defaults, and sequences have 1024 tokens.
+/// A trained model, ready to be sampled, evaluated or trained on, wherever it is from.
+#[derive(Debug, Clone)]
+pub struct LoadedModel {
+    /// The network with its weights.
+    pub network: LanguageModel,
+    /// The tokenizer that it was trained with.
+    pub tokenizer: Tokenizer,
+    /// The id of MASK.
+    pub mask_token: usize,
+    /// Its length of sequences, its objective and what else is known of it.
+    pub description: ModelDescription,
+    /// Optimizer steps, 0 if nobody says.
+    pub step: usize,
+    /// Which weights these are.
+    pub weights: WeightsSource,
+}
+
+impl LoadedModel {
+    /// Weights of a file and a tokenizer, for sequences of up to `seq_len` tokens. What the file says of its run
+    /// ([`WeightsNote`]) holds: steps, objective, settings of sampling and, unless given, the length of sequences;
+    /// without a note there are no steps, settings of sampling are the defaults, and sequences have 1024 tokens.
     ///
     /// A file with the name of a published one has to have its sizes. `n_heads` is for files that do not tell the
     /// number of heads, see [`WeightsFile::config`].
@@ -46,12 +62,12 @@ impl LoadedRun {
         let note = WeightsNote::read(file)?;
         let trained_len = note.as_ref().map(|note| note.seq_len);
         let seq_len = seq_len.or(trained_len).unwrap_or(SEQ_LEN);
-        let mut config = config_of(path, &sizes, &tokenizer, seq_len)?;
+        let mut description = describe(path, &sizes, &tokenizer, seq_len)?;
         if let Some(note) = &note {
-            note.apply(&mut config, &tokenizer);
+            note.apply(&mut description, &tokenizer);
         }
-        let kind = config.objective.kind;
-        if config.model.network(kind, vocab_size) != sizes {
+        let kind = description.objective.kind;
+        if description.model.network(kind, vocab_size) != sizes {
             return Err(TrainError::File {
                 action: "use",
                 path: path.to_path_buf(),
@@ -63,42 +79,54 @@ impl LoadedRun {
         }
         Ok(Self {
             network: file.load(n_heads, device)?,
-            config,
             tokenizer,
             mask_token,
+            description,
             step: note.map_or(0, |note| note.step),
             weights: file.source(),
-            weights_sha256: None,
         })
+    }
+
+    /// The sizes of its network.
+    pub fn network_config(&self) -> LanguageModelConfig {
+        let (vocab_size, _) = vocabulary(&self.tokenizer);
+        let ModelDescription {
+            model, objective, ..
+        } = &self.description;
+        model.network(objective.kind, vocab_size)
     }
 }
 
-/// The configuration of a run that would have such a network.
-fn config_of(
+/// What a file tells by its name and its tensors.
+fn describe(
     path: &Path,
     sizes: &LanguageModelConfig,
     tokenizer: &Tokenizer,
     seq_len: usize,
-) -> Result<ExperimentConfig, TrainError> {
-    let spec: TokenizerSpec = tokenizer.name().parse()?;
-    let text = format!(
-        "name = \"weights\"\n[data]\ninputs = []\ntokenizer = {}\nseq_len = {seq_len}",
-        toml::Value::String(spec.to_string()),
-    );
-    let mut config = ExperimentConfig::from_toml(&text, &[])?;
+) -> Result<ModelDescription, TrainError> {
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
-    config.name = name.into_owned();
-    config.data.special_tokens = tokenizer.special_tokens().chosen();
-    let (kind, model) = ModelSection::of(sizes);
-    config.objective.kind = kind;
-    config.model = model;
-    Ok(config)
+    let (kind, model) = ModelSection::from_network(sizes);
+    let description = ModelDescription {
+        name: name.into_owned(),
+        objective: ObjectiveSection {
+            kind,
+            ..Default::default()
+        },
+        model,
+        seq_len,
+        packing: Default::default(),
+        tokenizer: tokenizer.name().parse()?,
+        special_tokens: tokenizer.special_tokens().chosen(),
+        sampling: Default::default(),
+    };
+    description.to_config().validate()?;
+    Ok(description)
 }
 
 impl ModelSection {
     /// The objective and the sizes that [`Self::network`] makes this network of; an MDLM could have been trained with
     /// complementary masks as well.
-    fn of(sizes: &LanguageModelConfig) -> (ObjectiveKind, Self) {
+    fn from_network(sizes: &LanguageModelConfig) -> (ObjectiveKind, Self) {
         let default = Self::default();
         match sizes {
             LanguageModelConfig::Partition(sizes) => (
@@ -172,7 +200,7 @@ mod tests {
                 ..Default::default()
             }),
         ] {
-            let (kind, section) = ModelSection::of(&sizes);
+            let (kind, section) = ModelSection::from_network(&sizes);
             assert_eq!(section.network(kind, 9), sizes);
         }
     }
