@@ -1,7 +1,7 @@
 use burn::tensor::Device;
 use discrete_diffusion::distillation::{Rollout, TeacherTimes};
 use pgm_data::TokenBatch;
-use pgm_eval::EvalError;
+use pgm_generation::GenerationError;
 use pgm_model::LanguageModel;
 use pgm_train::{ExperimentConfig, StepReport, TrainError, TrainingState};
 
@@ -65,7 +65,7 @@ impl DistillationUpdate<'_> {
         state.update(config, learning_rate, device, parts, |model, rows, add| {
             let scale = 1.0 / n_counted as f64;
             let sum = loss.differentiate(&self.predictor(&model.network), rows, scale, device, add);
-            Ok(sum.map_err(EvalError::from)?)
+            Ok(sum.map_err(GenerationError::from)?)
         })
     }
 

@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 
 use burn::tensor::Device;
 use burn_train::Interrupter;
-use pgm_eval::{EvaluationTimes, Perplexity};
 use pgm_model::weights::{StoredDtype, WeightsExport, WeightsFile, WeightsFormat};
+use pgm_perplexity::{EvaluationTimes, Perplexity};
 use pgm_train::{
     CheckpointChoice, ExperimentConfig, LoadedRun, MetricRecord, MetricsLog, Outcome, RunFolder,
     StartingWeights, TrainError, Trainer, WeightsChoice, WeightsNote, WeightsOrigin,

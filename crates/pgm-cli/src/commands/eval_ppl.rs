@@ -3,10 +3,11 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use pgm_eval::{
-    EvalError, EvaluationTimes, Perplexity, PerplexityKind, ResultsFile, ScoredSequence,
-};
+use pgm_eval::ResultsFile;
 use pgm_model::LanguageModel;
+use pgm_perplexity::{
+    EvaluationTimes, Perplexity, PerplexityError, PerplexityKind, ScoredSequence,
+};
 use serde_json::json;
 
 use super::eval_text::TextArgs;
@@ -123,7 +124,7 @@ impl EvalPplArgs {
         );
         drop(stage);
         let report = match report {
-            Err(EvalError::Interrupted) => {
+            Err(PerplexityError::Interrupted) => {
                 let n_done = results.samples().len();
                 return Ok(interrupt::stopped(n_done, n_sequences, "sequences"));
             }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use pgm_eval::{Context, Generator};
+use pgm_generation::{Context, Generator};
 use pgm_train::TrainingState;
 use serde::Serialize;
 

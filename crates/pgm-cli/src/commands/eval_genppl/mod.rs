@@ -9,10 +9,8 @@ use anyhow::{Context as _, Result, bail};
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use pgm_data::SpecialTokenChoice;
-use pgm_eval::{
-    FeatureText, Generator, HeldOutSamples, Judge, MauveConfig, ModelSamples, SamplerKind,
-    SamplingSettings, TextSamples,
-};
+use pgm_eval::{FeatureText, HeldOutSamples, Judge, MauveConfig, ModelSamples, TextSamples};
+use pgm_generation::{Generator, SamplerKind, SamplingSettings};
 use pgm_train::{Checkpoint, CheckpointChoice, LoadedRun};
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-use pgm_eval::SamplingSettings;
+use pgm_generation::SamplingSettings;
 
 /// Values of settings to evaluate, in all combinations.
 #[derive(Debug, Clone, PartialEq)]
