@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pgm_eval::{Template, TemplateError};
+use pgm_generation::{Template, TemplateError};
 
 fuzz_target!(|input: (u8, &str)| {
     let (length, text) = input;

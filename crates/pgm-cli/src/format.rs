@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pgm_eval::PerplexityReport;
+use pgm_perplexity::PerplexityReport;
 
 /// `1234567` as `1,234,567`.
 pub fn count(n: usize) -> String {

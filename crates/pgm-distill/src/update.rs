@@ -3,7 +3,7 @@ use std::ops::ControlFlow;
 use burn::tensor::Device;
 use discrete_diffusion::distillation::{Rollout, TeacherTimes};
 use pgm_data::TokenBatch;
-use pgm_eval::EvalError;
+use pgm_generation::GenerationError;
 use pgm_model::LanguageModel;
 use pgm_train::{ExperimentConfig, StepReport, TrainError, TrainingState};
 
@@ -76,7 +76,7 @@ impl DistillationUpdate<'_> {
                 let scale = 1.0 / n_counted as f64;
                 let sum =
                     loss.differentiate(&self.predictor(&model.network), rows, scale, device, add);
-                Ok(sum.map_err(EvalError::from)?)
+                Ok(sum.map_err(GenerationError::from)?)
             },
         )
     }

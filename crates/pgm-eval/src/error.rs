@@ -2,10 +2,11 @@ use std::path::PathBuf;
 
 use discrete_diffusion::samplers::SampleError;
 use pgm_data::DataError;
+use pgm_generation::GenerationError;
 
 use crate::JudgeError;
 
-/// Why a model could not be evaluated or sampled.
+/// Why a model or its text could not be evaluated.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvalError {
@@ -13,6 +14,9 @@ pub enum EvalError {
     #[error(transparent)]
     Data(#[from] DataError),
     /// Nothing could be drawn.
+    #[error(transparent)]
+    Generation(GenerationError),
+    /// The network's predictions cannot be used.
     #[error(transparent)]
     Sample(#[from] SampleError),
     /// There is nothing to evaluate.
@@ -30,14 +34,6 @@ pub enum EvalError {
         sequence: usize,
         /// The loss in nats.
         value: f64,
-    },
-    /// A sampler was asked for that the model cannot be sampled with.
-    #[error("sampler `{sampler}` does not fit this model; wanted one of {wanted}")]
-    Sampler {
-        /// The sampler's name.
-        sampler: &'static str,
-        /// What fits.
-        wanted: String,
     },
     /// The device did not give its results back.
     #[error("the device failed: {reason}")]
@@ -87,4 +83,13 @@ pub enum EvalError {
     /// The work was interrupted.
     #[error("interrupted")]
     Interrupted,
+}
+
+impl From<GenerationError> for EvalError {
+    fn from(error: GenerationError) -> Self {
+        match error {
+            GenerationError::Interrupted => Self::Interrupted,
+            error => Self::Generation(error),
+        }
+    }
 }

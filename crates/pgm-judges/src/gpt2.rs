@@ -1,7 +1,9 @@
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor};
-use pgm_model::layers::{FeedForward, FeedForwardConfig, apply, causal_attention, merge_heads, split_heads};
+use pgm_model::layers::{
+    FeedForward, FeedForwardConfig, apply, causal_attention, merge_heads, split_heads,
+};
 use pgm_model::positions;
 use pgm_weights::ForeignNames;
 use serde::{Deserialize, Serialize};

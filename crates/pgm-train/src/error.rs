@@ -1,8 +1,9 @@
 use std::path::PathBuf;
 
 use pgm_data::{DataError, LockHolder};
-use pgm_eval::EvalError;
+use pgm_generation::GenerationError;
 use pgm_model::ConfigError;
+use pgm_perplexity::PerplexityError;
 
 /// Everything that can go wrong between a configuration and a trained model.
 #[derive(Debug, thiserror::Error)]
@@ -11,9 +12,12 @@ pub enum TrainError {
     /// The text could not be prepared or read.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// The model could not be evaluated or sampled.
+    /// The model could not be sampled.
     #[error(transparent)]
-    Eval(#[from] EvalError),
+    Generation(#[from] GenerationError),
+    /// The perplexity of the model could not be estimated.
+    #[error(transparent)]
+    Perplexity(#[from] PerplexityError),
     /// The sizes of the network are refused.
     #[error("in `[model]`: {0}")]
     Model(#[from] ConfigError),

@@ -52,6 +52,7 @@ mod run_folder;
 mod run_lock;
 mod starting_weights;
 mod step_losses;
+mod throughput;
 mod trainer;
 mod training_method;
 mod training_model;

@@ -2,7 +2,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use pgm_eval::PerplexityReport;
+use pgm_perplexity::PerplexityReport;
 use serde::{Deserialize, Serialize};
 
 use crate::{MethodRecord, TrainError};

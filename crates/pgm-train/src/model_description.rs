@@ -1,5 +1,5 @@
 use pgm_data::{Packing, SpecialTokenChoice, TokenizerSpec};
-use pgm_eval::SamplingSettings;
+use pgm_generation::SamplingSettings;
 
 use crate::{DataSection, ExperimentConfig, ModelSection, ObjectiveSection};
 

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pgm_data::PrepareProgress;
-use pgm_eval::PerplexityReport;
+use pgm_perplexity::PerplexityReport;
 
 /// What happens during a run, for whoever shows it.
 #[derive(Debug)]

@@ -389,7 +389,7 @@ impl RunFolder {
 }
 
 fn write_samples(path: &Path, texts: &[String]) -> Result<(), TrainError> {
-    let text = texts.join(pgm_eval::SAMPLE_SEPARATOR);
+    let text = texts.join(pgm_generation::SAMPLE_SEPARATOR);
     Ok(pgm_data::write_file(path, text.as_bytes())?)
 }
 

@@ -4,12 +4,12 @@ use burn::data::dataset::Dataset;
 use burn::module::Module;
 use burn::tensor::Device;
 use burn_train::Interrupter;
-use pgm_eval::{
-    Context, EvalError, EvaluationTimes, Generator, Perplexity, PerplexityReport, Throughput,
-};
+use pgm_generation::{Context, GenerationError, Generator};
+use pgm_perplexity::{EvaluationTimes, Perplexity, PerplexityError, PerplexityReport};
 
 use crate::experiment_data::ExperimentData;
 use crate::step_losses::StepLosses;
+use crate::throughput::Throughput;
 use crate::training_state::TrainingState;
 use crate::{
     Checkpoint, ExperimentConfig, MetricRecord, MetricsLog, ObjectiveTraining, Provenance,
@@ -353,7 +353,7 @@ impl<'a> Trainer<'a> {
         );
         let report = match result {
             Ok(report) => report,
-            Err(EvalError::Interrupted) => return Ok(None),
+            Err(PerplexityError::Interrupted) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         self.observer.on_event(TrainingEvent::Validated {
@@ -423,7 +423,7 @@ impl<'a> Trainer<'a> {
         });
         let generated = match result {
             Ok(generated) => generated,
-            Err(EvalError::Interrupted) => return Ok(None),
+            Err(GenerationError::Interrupted) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         let texts = generated

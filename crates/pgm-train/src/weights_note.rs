@@ -1,5 +1,5 @@
 use pgm_data::{Packing, Tokenizer, TokenizerSpec};
-use pgm_eval::SamplingSettings;
+use pgm_generation::SamplingSettings;
 use pgm_weights::WeightsFile;
 use serde::{Deserialize, Serialize};
 

@@ -12,8 +12,9 @@ use burn::tensor::{Device, Int, Tensor};
 use burn_train::Interrupter;
 use discrete_diffusion::{CausalDenoiser, PartitionDenoiser, SequenceDenoiser};
 use pgm_data::TokenSequence;
-use pgm_eval::{Context, EvaluationTimes, Generator, Perplexity, SamplingSettings};
+use pgm_generation::{Context, Generator, SamplingSettings};
 use pgm_model::LanguageModel;
+use pgm_perplexity::{EvaluationTimes, Perplexity};
 use pgm_train::{
     CheckpointChoice, ExponentialMovingAverage, LoadedRun, MetricRecord, MetricsLog, RunFolder,
     WeightsChoice,

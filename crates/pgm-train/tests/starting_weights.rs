@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use burn::tensor::Device;
 use burn_train::Interrupter;
-use pgm_eval::{EvaluationTimes, Perplexity};
+use pgm_perplexity::{EvaluationTimes, Perplexity};
 use pgm_train::{
     CheckpointChoice, ExperimentConfig, LoadedModel, LoadedRun, MetricRecord, MetricsLog, Outcome,
     RunFolder, StartingWeights, TrainError, Trainer, WeightsChoice, WeightsNote, WeightsOrigin,

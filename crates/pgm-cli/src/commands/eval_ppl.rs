@@ -3,10 +3,10 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use pgm_eval::{
-    EvalError, EvaluationTimes, Perplexity, PerplexityKind, PerplexityReport, ScoredSequence,
-};
 use pgm_model::LanguageModel;
+use pgm_perplexity::{
+    EvaluationTimes, Perplexity, PerplexityError, PerplexityKind, PerplexityReport, ScoredSequence,
+};
 use pgm_train::control_flow;
 use serde_json::json;
 
@@ -120,7 +120,7 @@ impl EvalPplArgs {
         );
         drop(stage);
         let report = match report {
-            Err(EvalError::Interrupted) => {
+            Err(PerplexityError::Interrupted) => {
                 let n_done = results.samples().len();
                 return Ok(interrupt::stopped(n_done, n_sequences, "sequences"));
             }

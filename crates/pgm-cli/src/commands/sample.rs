@@ -3,7 +3,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
-use pgm_eval::{Context, EvalError, Generator};
+use pgm_generation::{Context, GenerationError, Generator};
 
 use super::run_args::RunArgs;
 use super::sample_context::ContextArgs;
@@ -102,7 +102,7 @@ impl SampleArgs {
             });
         let elapsed = started.elapsed();
         let generated = match generated {
-            Err(EvalError::Interrupted) => {
+            Err(GenerationError::Interrupted) => {
                 drop(watcher);
                 return Ok(interrupt::nothing_kept());
             }

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use pgm_data::Tokenizer;
-use pgm_eval::{Context, Template};
+use pgm_generation::{Context, Template};
 
 use crate::text_check::check_line;
 

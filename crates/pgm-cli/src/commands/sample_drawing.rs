@@ -1,5 +1,5 @@
 use clap::{Args, ValueEnum};
-use pgm_eval::{RevealOrder, SamplerKind, SamplingSettings};
+use pgm_generation::{RevealOrder, SamplerKind, SamplingSettings};
 
 /// How text is drawn; what is left out is the run's.
 #[derive(Debug, Args)]

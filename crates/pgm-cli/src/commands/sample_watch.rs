@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use burn_train::Interrupter;
 use clap::Args;
 use pgm_data::Tokenizer;
-use pgm_eval::{Context, GenerationProgress, Generator, RevealPicture};
+use pgm_generation::{Context, GenerationProgress, Generator, RevealPicture};
 
 use crate::interrupt;
 use crate::live_text::LiveText;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::Args;
 use pgm_data::BadLines;
-use pgm_eval::PerplexityReport;
+use pgm_perplexity::PerplexityReport;
 use pgm_train::{NATS_PER_TOKEN, Outcome, RunFolder, Trainer};
 
 use super::config_args::ConfigArgs;

@@ -1,5 +1,5 @@
 use console::Style as Paint;
-use pgm_eval::{StyledLetter, wrap_text};
+use pgm_generation::{StyledLetter, wrap_text};
 
 /// How a part of a text is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use console::Term;
 use pgm_data::Tokenizer;
-use pgm_eval::{Context, GenerationProgress, StyledLetter, TextPiece, partial_text, shown_len};
+use pgm_generation::{
+    Context, GenerationProgress, StyledLetter, TextPiece, partial_text, shown_len,
+};
 
 use self::frame::{Frame, Style};
 use self::screen::Screen;

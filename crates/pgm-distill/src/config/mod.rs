@@ -5,7 +5,7 @@ pub use sections::{
     TeacherSource, TeacherWeights,
 };
 
-use pgm_eval::SamplingSettings;
+use pgm_generation::SamplingSettings;
 use pgm_train::{
     CheckpointChoice, DataSection, EvaluationSection, ExperimentConfig, ModelDescription,
     ObjectiveKind, OptimizerSection, TrainError, TrainingSection, parse_toml,

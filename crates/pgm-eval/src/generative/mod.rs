@@ -23,7 +23,6 @@ pub use plots::{PlotCurve, PlotPoint, draw_plots};
 pub use report::GenerativeReport;
 pub(crate) use results_file::hex;
 pub use results_file::{NumberedResult, ResultsFile};
-pub use sample_file::SAMPLE_SEPARATOR;
 pub use samples::{DrawnSample, ModelSamples, SampleSource};
 pub use statistics::TextStatistics;
 pub use sweep::{Sweep, SweepError, SweptSettings};

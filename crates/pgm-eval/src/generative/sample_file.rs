@@ -1,9 +1,6 @@
 use pgm_data::{PythonJson, from_python_json};
+use pgm_generation::SAMPLE_SEPARATOR;
 use serde_json::{Map, Value};
-
-/// Stands between the texts in a run's `samples.txt`, which may have several lines each.
-pub const SAMPLE_SEPARATOR: &str =
-    "\n------------------------------------------------------------------------\n";
 
 /// What `pgm sample` prints before a text, around its number.
 const HEADING: (&str, &str) = ("--- sample ", " ---");

@@ -2,11 +2,11 @@ use std::ops::{ControlFlow, Range};
 use std::time::Instant;
 
 use burn::tensor::Device;
-use discrete_diffusion::samplers::Context;
 use pgm_data::Tokenizer;
+use pgm_generation::{Context, Generator};
 use pgm_model::LanguageModel;
 
-use crate::{EvalError, Generator};
+use crate::EvalError;
 
 /// A text to judge.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,10 +109,10 @@ pub(super) fn in_words_of(
 #[cfg(test)]
 mod tests {
     use pgm_data::{BpeTables, WordSplit};
+    use pgm_generation::SamplingSettings;
     use pgm_model::{LanguageModelConfig, PartitionTransformerConfig};
 
     use super::*;
-    use crate::SamplingSettings;
 
     /// A network that predicts all tokens alike, and what draws from it.
     fn with_model(batch_size: usize, check: impl FnOnce(&mut ModelSamples, &Tokenizer)) {

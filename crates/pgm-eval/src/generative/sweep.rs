@@ -1,6 +1,6 @@
 use std::str::FromStr;
 
-use crate::SamplingSettings;
+use pgm_generation::SamplingSettings;
 
 /// Values of settings to evaluate, in all combinations.
 #[derive(Debug, Clone, PartialEq)]

@@ -11,7 +11,7 @@ pub use optimizer::{LearningRateSchedule, OptimizerSection};
 pub use parse::parse_toml;
 pub use training::{EvaluationSection, TrainingSection};
 
-use pgm_eval::SamplingSettings;
+use pgm_generation::SamplingSettings;
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
@@ -262,8 +262,11 @@ mod tests {
         .unwrap();
         let settings = &config.sampling;
         assert_eq!((config.sampling.n_steps, settings.top_k), (2, Some(5)));
-        assert_eq!(settings.sampler, Some(pgm_eval::SamplerKind::RemaskCap));
-        assert_eq!(settings.order, Some(pgm_eval::RevealOrder::Margin));
+        assert_eq!(
+            settings.sampler,
+            Some(pgm_generation::SamplerKind::RemaskCap)
+        );
+        assert_eq!(settings.order, Some(pgm_generation::RevealOrder::Margin));
         let again = ExperimentConfig::from_toml(&config.to_toml(), &[]).unwrap();
         assert_eq!(again, config);
         let unknown = with(&["sampling.top_q=0.9"]).unwrap_err().to_string();

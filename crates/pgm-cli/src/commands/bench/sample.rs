@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use pgm_eval::{Context, Generator};
+use pgm_generation::{Context, Generator};
 use serde::Serialize;
 
 use super::network_args::NetworkArgs;

@@ -8,9 +8,10 @@ use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use pgm_data::SpecialTokenChoice;
 use pgm_eval::{
-    FeatureText, GenerativeComparison, GenerativeEvaluation, Generator, HeldOutSamples, Judge,
-    MauveConfig, ModelSamples, SamplerKind, SamplingSettings, Sweep, SweptSettings, TextSamples,
+    FeatureText, GenerativeComparison, GenerativeEvaluation, HeldOutSamples, Judge, MauveConfig,
+    ModelSamples, Sweep, SweptSettings, TextSamples,
 };
+use pgm_generation::{Generator, SamplerKind, SamplingSettings};
 use pgm_train::{Checkpoint, CheckpointChoice, Provenance};
 use serde_json::{Value, json};
 

@@ -12,8 +12,10 @@ use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use discrete_diffusion::random_streams::{Stream, stream};
 use discrete_diffusion::{CausalDenoiser, PartitionDenoiser, SequenceDenoiser};
 use pgm_data::TokenSequence;
-use pgm_eval::{EvaluationTimes, Perplexity, PerplexityKind, PerplexityReport, ScoredSequence};
 use pgm_model::{CausalDitConfig, DitConfig, LanguageModel, LanguageModelConfig};
+use pgm_perplexity::{
+    EvaluationTimes, Perplexity, PerplexityKind, PerplexityReport, ScoredSequence,
+};
 use pgm_weights::{WeightsChoice, WeightsFile};
 use rand::RngExt;
 

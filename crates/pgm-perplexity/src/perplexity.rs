@@ -9,7 +9,7 @@ use pgm_data::TokenSequence;
 use pgm_model::LanguageModel;
 use serde::Serialize;
 
-use crate::{EvalError, EvaluationTimes, RatioEstimate, ScoredSequence, SequenceScores};
+use crate::{EvaluationTimes, PerplexityError, RatioEstimate, ScoredSequence, SequenceScores};
 
 /// How the perplexity of a model on a set of sequences is estimated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +83,7 @@ impl Perplexity {
         device: &Device,
         scores: &mut dyn SequenceScores,
         progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
-    ) -> Result<PerplexityReport, EvalError> {
+    ) -> Result<PerplexityReport, PerplexityError> {
         let (kind, n_draws) = match (model, self.times) {
             (LanguageModel::Causal(_), _) => (PerplexityKind::Exact, 0),
             (_, EvaluationTimes::Full) => (PerplexityKind::UpperBound, self.n_draws),
@@ -95,7 +95,7 @@ impl Perplexity {
             ("n_sequences", self.n_sequences.unwrap_or(1)),
         ] {
             if value == 0 {
-                return Err(EvalError::Zero { name });
+                return Err(PerplexityError::Zero { name });
             }
         }
         let available = data.len();
@@ -107,14 +107,14 @@ impl Perplexity {
             let batch = pgm_data::TokenBatch::collect(data, &indices)?;
             scores.append(self.score(model, &batch, start, device)?)?;
             if progress(end, n_sequences).is_break() && end < n_sequences {
-                return Err(EvalError::Interrupted);
+                return Err(PerplexityError::Interrupted);
             }
         }
         let sums: Vec<(f64, usize)> = scores.scored()[..n_sequences]
             .iter()
             .map(|sequence| (sequence.nats, sequence.n_tokens))
             .collect();
-        let estimate = RatioEstimate::new(&sums).ok_or(EvalError::Zero { name: "tokens" })?;
+        let estimate = RatioEstimate::new(&sums).ok_or(PerplexityError::Zero { name: "tokens" })?;
         let perplexity = estimate.mean.exp();
         Ok(PerplexityReport {
             kind,
@@ -135,7 +135,7 @@ impl Perplexity {
         host: &pgm_data::TokenBatch,
         first_sequence: usize,
         device: &Device,
-    ) -> Result<Vec<ScoredSequence>, EvalError> {
+    ) -> Result<Vec<ScoredSequence>, PerplexityError> {
         let batch = device_batch(host, device);
         let nll = match model {
             LanguageModel::Causal(network) => {
@@ -169,7 +169,7 @@ impl Perplexity {
                 nats,
                 n_tokens,
             }),
-            false => Err(EvalError::NotFinite {
+            false => Err(PerplexityError::NotFinite {
                 sequence: number,
                 value: nats,
             }),
@@ -184,7 +184,7 @@ impl Perplexity {
         first_sequence: usize,
         host: &pgm_data::TokenBatch,
         mut token_nll: impl FnMut(Vec<bool>, &[NoiseTime]) -> Tensor<2>,
-    ) -> Result<Vec<f64>, EvalError> {
+    ) -> Result<Vec<f64>, PerplexityError> {
         let mut streams: Vec<_> = (0..host.batch_size)
             .map(|row| stream(self.seed, Stream::Evaluation, (first_sequence + row) as u64))
             .collect();
@@ -214,11 +214,11 @@ fn device_batch(host: &pgm_data::TokenBatch, device: &Device) -> TokenBatch {
 }
 
 /// The sum of each row, added up in float64 on the host.
-fn row_sums(nll: Tensor<2>) -> Result<Vec<f64>, EvalError> {
+fn row_sums(nll: Tensor<2>) -> Result<Vec<f64>, PerplexityError> {
     let width = nll.dims()[1];
     let values = nll
         .try_into_vec_as::<f32>()
-        .map_err(|error| EvalError::Device {
+        .map_err(|error| PerplexityError::Device {
             reason: error.to_string(),
         })?;
     Ok(values
@@ -236,10 +236,8 @@ mod tests {
     use burn::tensor::Distribution;
     use pgm_model::{CausalDitConfig, LanguageModelConfig};
     use pgm_weights::{WeightsChoice, WeightsFile};
-    use serde_json::json;
 
     use super::*;
-    use crate::ResultsFile;
 
     const MASK: usize = 100;
 
@@ -327,53 +325,5 @@ mod tests {
                 assert!((errors - 1.0).abs() < 1e-4);
             }
         }
-    }
-
-    #[test]
-    fn an_estimate_that_was_cut_gives_the_same_numbers() {
-        let model = golden("weights_pgm_linear_n025.safetensors");
-        let folder = tempfile::tempdir().unwrap();
-        let settings = json!({"seed": 5});
-        let go_on = |name: &str, batch_size, n_sequences, n_batches| {
-            let path = folder.path().join(name);
-            let mut scores = ResultsFile::<ScoredSequence>::open(&path, &settings).unwrap();
-            let mut left = n_batches;
-            let result = perplexity(batch_size, n_sequences).estimate(
-                &model,
-                &data(),
-                &Device::flex(),
-                &mut scores,
-                &mut |_, _| {
-                    left -= 1;
-                    if left > 0 {
-                        ControlFlow::Continue(())
-                    } else {
-                        ControlFlow::Break(())
-                    }
-                },
-            );
-            (result, scores.samples().to_vec())
-        };
-        let (whole, scores) = go_on("whole", 2, None, 100);
-        let whole = whole.unwrap();
-        // Interrupted after two batches, and again after one.
-        let (stopped, first) = go_on("stopped", 2, None, 2);
-        assert!(matches!(stopped, Err(EvalError::Interrupted)));
-        assert_eq!(first, scores[..4]);
-        let (stopped, more) = go_on("stopped", 2, None, 1);
-        assert!(matches!(stopped, Err(EvalError::Interrupted)));
-        assert_eq!(more, scores[..6]);
-        let (rest, all) = go_on("stopped", 2, None, 1);
-        assert_eq!((rest.unwrap(), all), (whole, scores.clone()));
-        // Fewer sequences first, with another batch size: the same but for rounding.
-        let (few, first) = go_on("few", 3, Some(5), 100);
-        assert_eq!((few.unwrap().n_sequences, first.len()), (5, 5));
-        let (all, of_both) = go_on("few", 2, None, 100);
-        assert!((all.unwrap().nll / whole.nll - 1.0).abs() < 1e-5);
-        assert_eq!(of_both[..5], first);
-        // Nothing is left to do, for fewer sequences neither.
-        assert_eq!(go_on("whole", 2, None, 1).0.unwrap(), whole);
-        let (few, _) = go_on("whole", 2, Some(5), 1);
-        assert_eq!(few.unwrap().n_sequences, 5);
     }
 }

@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 /// Tokens per second and time left of a long piece of work.
 #[derive(Debug, Clone)]
-pub struct Throughput {
+pub(crate) struct Throughput {
     started: Instant,
     paused: Duration,
     done_at_start: usize,

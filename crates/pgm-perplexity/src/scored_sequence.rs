@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{EvalError, NumberedResult, ResultsFile};
+use crate::PerplexityError;
 
 /// How likely a model finds a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -13,12 +13,6 @@ pub struct ScoredSequence {
     pub n_tokens: usize,
 }
 
-impl NumberedResult for ScoredSequence {
-    fn number(&self) -> usize {
-        self.number
-    }
-}
-
 /// Where [`Perplexity`](crate::Perplexity) leaves the scores of sequences and finds those of an earlier call: memory,
 /// or a file.
 pub trait SequenceScores {
@@ -29,7 +23,7 @@ pub trait SequenceScores {
     ///
     /// # Errors
     /// When they cannot be written.
-    fn append(&mut self, sequences: Vec<ScoredSequence>) -> Result<(), EvalError>;
+    fn append(&mut self, sequences: Vec<ScoredSequence>) -> Result<(), PerplexityError>;
 }
 
 impl SequenceScores for Vec<ScoredSequence> {
@@ -37,18 +31,8 @@ impl SequenceScores for Vec<ScoredSequence> {
         self
     }
 
-    fn append(&mut self, sequences: Vec<ScoredSequence>) -> Result<(), EvalError> {
+    fn append(&mut self, sequences: Vec<ScoredSequence>) -> Result<(), PerplexityError> {
         self.extend(sequences);
         Ok(())
-    }
-}
-
-impl SequenceScores for ResultsFile<ScoredSequence> {
-    fn scored(&self) -> &[ScoredSequence] {
-        self.samples()
-    }
-
-    fn append(&mut self, sequences: Vec<ScoredSequence>) -> Result<(), EvalError> {
-        ResultsFile::append(self, sequences)
     }
 }

@@ -8,7 +8,7 @@ use discrete_diffusion::samplers::{
 };
 use pgm_model::LanguageModel;
 
-use crate::{EvalError, GenerationProgress, SamplerKind, SamplingSettings};
+use crate::{GenerationError, GenerationProgress, SamplerKind, SamplingSettings};
 
 /// Draws sequences from a model.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,7 +49,7 @@ impl Generator {
         contexts: &[Context],
         device: &Device,
         progress: &mut dyn FnMut(GenerationProgress) -> ControlFlow<()>,
-    ) -> Result<Generated, EvalError> {
+    ) -> Result<Generated, GenerationError> {
         self.generate_from(0, model, contexts, device, progress)
     }
 
@@ -65,7 +65,7 @@ impl Generator {
         contexts: &[Context],
         device: &Device,
         progress: &mut dyn FnMut(GenerationProgress) -> ControlFlow<()>,
-    ) -> Result<Generated, EvalError> {
+    ) -> Result<Generated, GenerationError> {
         let sampler = self.sampler_for(model)?;
         self.warn_of_more_blocks_than_steps(sampler, contexts);
         for (name, value) in [
@@ -73,7 +73,7 @@ impl Generator {
             ("n_sequences", contexts.len()),
         ] {
             if value == 0 {
-                return Err(EvalError::Zero { name });
+                return Err(GenerationError::Zero { name });
             }
         }
         let tokens = self.settings.tokens()?.excluding(self.mask_token as usize);
@@ -101,7 +101,7 @@ impl Generator {
                 })
             };
             let samples = match self.sample(model, sampler, &request, &mut step) {
-                Err(SampleError::Stopped) => return Err(EvalError::Interrupted),
+                Err(SampleError::Stopped) => return Err(GenerationError::Interrupted),
                 samples => samples?,
             };
             for (context, sequence) in contexts.iter().zip(samples.sequences) {
@@ -119,12 +119,12 @@ impl Generator {
         })
     }
 
-    fn sampler_for(&self, model: &LanguageModel) -> Result<SamplerKind, EvalError> {
+    fn sampler_for(&self, model: &LanguageModel) -> Result<SamplerKind, GenerationError> {
         let fitting = SamplerKind::for_model(model);
         let sampler = self.settings.sampler.unwrap_or(fitting[0]);
         if !fitting.contains(&sampler) {
             let names: Vec<String> = fitting.iter().map(|s| format!("`{}`", s.name())).collect();
-            return Err(EvalError::Sampler {
+            return Err(GenerationError::Sampler {
                 sampler: sampler.name(),
                 wanted: names.join(", "),
             });
@@ -378,7 +378,7 @@ mod tests {
                 n_heard += 1;
                 ControlFlow::Break(())
             });
-            assert!(matches!(stopped, Err(EvalError::Interrupted)));
+            assert!(matches!(stopped, Err(GenerationError::Interrupted)));
             assert_eq!(n_heard, 1);
         }
     }
