@@ -145,7 +145,19 @@ impl fmt::Display for Mismatch {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error;
+
     use super::*;
+
+    #[test]
+    fn the_answer_of_the_system_stays_beneath_what_is_said() {
+        let answer = || io::Error::from(io::ErrorKind::NotFound);
+        let error = WeightsError::read(Path::new("a.pt"), answer());
+        let wanted = format!("cannot read weights from `a.pt`: {}", answer());
+        assert_eq!(error.to_string(), wanted);
+        let beneath = error.source().and_then(Error::source);
+        assert!(beneath.is_some_and(|source| source.is::<io::Error>()));
+    }
 
     #[test]
     fn all_differences_are_counted_and_the_first_named() {
