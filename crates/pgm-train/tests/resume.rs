@@ -1,9 +1,10 @@
-//! A stopped run goes on exactly. Alone in its file: dropout draws from the device's generator,
-//! which all threads of a process share.
+//! A stopped run goes on exactly. Alone in their file, and one after the other: dropout draws from the device's
+//! generator, which all threads of a process share.
 
 mod tiny_run;
 
 use std::ops::ControlFlow;
+use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::Device;
 use burn_train::Interrupter;
@@ -13,6 +14,9 @@ use pgm_train::{
     TrainError, Trainer, TrainingEvent, TrainingMethod, TrainingObserver, TrainingState,
 };
 use tiny_run::{Silent, config, run};
+
+/// Held by the test that trains.
+static TRAINING: Mutex<()> = Mutex::new(());
 
 fn losses(folder: &RunFolder) -> Vec<(usize, f64)> {
     MetricsLog::read(&folder.metrics())
@@ -41,6 +45,7 @@ impl TrainingObserver for StopAfter {
 
 #[test]
 fn a_stopped_run_goes_on_as_if_it_had_not_stopped() {
+    let _alone = TRAINING.lock().unwrap_or_else(PoisonError::into_inner);
     for objective in ["objective.kind=pgm", "objective.kind=mdlm"] {
         let temporary = tempfile::tempdir().unwrap();
         let config = config(temporary.path(), &[objective]);
@@ -100,6 +105,7 @@ impl TrainingMethod for StopWithin {
 
 #[test]
 fn a_step_that_was_stopped_within_is_done_anew() {
+    let _alone = TRAINING.lock().unwrap_or_else(PoisonError::into_inner);
     let temporary = tempfile::tempdir().unwrap();
     // Two parts a step; checkpoints after 4 and 8.
     let config = config(temporary.path(), &["training.micro_batch_size=2"]);
