@@ -164,7 +164,6 @@ impl<'a> Trainer<'a> {
         metrics: &mut MetricsLog,
     ) -> Result<bool, TrainError> {
         let n_steps = self.config.training.n_steps;
-        let tokens_per_step = self.config.training.batch_size * self.config.data.seq_len;
         let mut clock = Throughput::start(state.step, n_steps);
         let mut batches = data.batches(&self.config, state.step)?;
         let mut losses = StepLosses::default();
@@ -206,29 +205,7 @@ impl<'a> Trainer<'a> {
             let has_records = self.method.has_records_after(step);
             let is_logged = step.is_multiple_of(self.config.training.log_every);
             if is_logged || step == n_steps || has_records {
-                self.check(&mut losses)?;
-                if let Some(mean) = losses.take_mean() {
-                    let tokens_per_second = clock.rate(step) * tokens_per_step as f64;
-                    metrics.push(&MetricRecord::Train {
-                        step,
-                        loss: mean.loss,
-                        mean_weight: Some(mean.mean_weight),
-                        learning_rate,
-                        grad_norm: mean.grad_norm,
-                        tokens_per_second,
-                        seconds: clock.elapsed().as_secs_f64(),
-                    })?;
-                    self.observer.on_event(TrainingEvent::Step {
-                        step,
-                        n_steps,
-                        loss: mean.loss,
-                        loss_unit: self.method.loss_unit(),
-                        learning_rate,
-                        grad_norm: mean.grad_norm,
-                        tokens_per_second,
-                        remaining: clock.remaining(step),
-                    });
-                }
+                self.log(step, learning_rate, &mut losses, &clock, metrics)?;
             }
             if has_records {
                 for record in self.method.records_after(step, &metrics.records()?) {
@@ -242,6 +219,43 @@ impl<'a> Trainer<'a> {
                 self.save(state, &mut losses, &mut saved)?;
             }
         }
+    }
+
+    /// Writes the mean loss since the last line into the metrics, and shows it.
+    fn log(
+        &mut self,
+        step: usize,
+        learning_rate: f64,
+        losses: &mut StepLosses,
+        clock: &Throughput,
+        metrics: &mut MetricsLog,
+    ) -> Result<(), TrainError> {
+        self.check(losses)?;
+        let Some(mean) = losses.take_mean() else {
+            return Ok(());
+        };
+        let tokens_per_step = self.config.training.batch_size * self.config.data.seq_len;
+        let tokens_per_second = clock.rate(step) * tokens_per_step as f64;
+        metrics.push(&MetricRecord::Train {
+            step,
+            loss: mean.loss,
+            mean_weight: Some(mean.mean_weight),
+            learning_rate,
+            grad_norm: mean.grad_norm,
+            tokens_per_second,
+            seconds: clock.elapsed().as_secs_f64(),
+        })?;
+        self.observer.on_event(TrainingEvent::Step {
+            step,
+            n_steps: self.config.training.n_steps,
+            loss: mean.loss,
+            loss_unit: self.method.loss_unit(),
+            learning_rate,
+            grad_norm: mean.grad_norm,
+            tokens_per_second,
+            remaining: clock.remaining(step),
+        });
+        Ok(())
     }
 
     /// Stops the run if a step since the last look had a loss or gradient that is not finite.
