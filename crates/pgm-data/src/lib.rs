@@ -63,88 +63,33 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod atomic_file;
-mod bad_lines;
-mod batch_prefetcher;
-mod bpe_tables;
-mod bpe_training;
-mod byte_level;
-mod checksum;
-mod corpus;
-mod counted_encoding;
-mod detokenizer;
-mod document_split;
-mod documents;
+mod batches;
 mod error;
-mod file_content;
-mod file_lock;
-mod gpt2_bpe;
-mod gzip_reader;
-mod json_lines;
-mod line_file;
-mod lock_holder;
-mod manifest;
-mod packed_dataset;
-mod packing;
-mod padded_dataset;
-mod post_processor_ends;
-mod prepare;
-mod prepare_lock;
-mod prepared_data;
-mod python_json;
-mod shard_header;
-mod shard_writer;
-mod shuffled_batches;
-mod special_token_choice;
-mod special_token_names;
-mod special_token_search;
-mod special_tokens;
-mod text_coverage;
-mod text_file;
-mod text_format;
-mod text_loss;
-mod text_pieces;
-mod text_reader;
-mod token_batch;
-mod token_shard;
+mod files;
+mod preparation;
+mod shard;
+mod text;
 mod tokenizer;
-mod tokenizer_companions;
-mod tokenizer_files;
-mod tokenizer_spec;
-mod training_text;
-mod validation_split;
-mod word_cache;
-mod zstd_reader;
 
-pub use atomic_file::write_file;
-pub use bad_lines::BadLines;
-pub use batch_prefetcher::BatchPrefetcher;
-pub use bpe_tables::{BpeTables, WordSplit};
-pub use checksum::sha256_of_file;
-pub use corpus::Corpus;
-pub use detokenizer::Detokenizer;
-pub use document_split::DocumentSplit;
+pub use batches::{
+    BatchPrefetcher, PackedDataset, Packing, PackingConfig, PaddedDataset, ShuffledBatches,
+    TokenBatch, TokenDataset, TokenSequence,
+};
 pub use error::DataError;
-pub use file_content::FileContent;
-pub use file_lock::{FileLock, LockAttempt};
-pub use line_file::{append_line, n_bytes_of_whole_lines};
-pub use lock_holder::LockHolder;
-pub use manifest::{Manifest, ShardRecord, SourceRecord};
-pub use packed_dataset::{PackedDataset, TokenSequence};
-pub use packing::{Packing, PackingConfig, TokenDataset};
-pub use padded_dataset::PaddedDataset;
-pub use prepare::{PrepareConfig, PrepareProgress, prepare};
-pub use prepared_data::PreparedData;
-pub use python_json::{PythonJson, from_python_json};
-pub use shard_writer::ShardWriter;
-pub use shuffled_batches::ShuffledBatches;
-pub use special_token_choice::{SpecialTokenChoice, TokenName};
-pub use special_tokens::{DeclaredToken, SpecialToken, SpecialTokens, TokenRole, TokenSource};
-pub use text_coverage::TextCoverage;
-pub use text_file::{read_json_text, read_text};
-pub use text_loss::TextLoss;
-pub use token_batch::TokenBatch;
-pub use token_shard::TokenShard;
-pub use tokenizer::Tokenizer;
-pub use tokenizer_spec::TokenizerSpec;
-pub use validation_split::ValidationSplit;
+pub use files::{
+    FileLock, LockAttempt, LockHolder, append_line, n_bytes_of_whole_lines, sha256_of_file,
+    write_file,
+};
+pub use preparation::{
+    Manifest, PrepareConfig, PrepareProgress, PreparedData, ShardRecord, SourceRecord,
+    ValidationSplit, prepare,
+};
+pub use shard::{ShardWriter, TokenShard};
+pub use text::{
+    BadLines, Corpus, Detokenizer, DocumentSplit, FileContent, PythonJson, from_python_json,
+    read_json_text, read_text,
+};
+pub use tokenizer::{
+    BpeTables, DeclaredToken, SpecialToken, SpecialTokenChoice, SpecialTokens, TextCoverage,
+    TextLoss, TokenName, TokenRole, TokenSource, Tokenizer, TokenizerSpec, WordSplit,
+};

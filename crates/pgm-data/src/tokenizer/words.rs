@@ -15,17 +15,17 @@ impl Tokenizer {
             .copied()
             .filter(|token| !own.contains(token))
             .collect();
-        self.inner
+        self.inner()
             .decode(&words, true)
             .map_err(|source| self.failed("decode these tokens", source))
     }
 
     /// A text without the special tokens that are spelled out in it.
     pub fn without_special_tokens(&self, text: &str) -> String {
-        let added = self.inner.get_added_tokens_decoder();
+        let added = self.inner().get_added_tokens_decoder();
         let marked = added.into_values().filter(|token| token.special);
         let own = self.special_ids().into_iter();
-        let own = own.filter_map(|id| self.inner.id_to_token(id));
+        let own = own.filter_map(|id| self.inner().id_to_token(id));
         let mut names: Vec<String> = marked.map(|token| token.content).chain(own).collect();
         // A name may be part of a longer one.
         names.sort_by_key(|name| std::cmp::Reverse(name.len()));

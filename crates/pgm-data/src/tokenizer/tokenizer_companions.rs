@@ -2,8 +2,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::special_token_choice::TokenName;
-use crate::special_tokens::{DeclaredToken, TokenRole, TokenSource};
+use super::special_token_choice::TokenName;
+use super::special_tokens::{DeclaredToken, TokenRole, TokenSource};
 use crate::{DataError, read_json_text};
 
 /// The name of a tokenizer that such files belong to.

@@ -3,9 +3,8 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use crate::atomic_file::AtomicFile;
-use crate::checksum::from_hex;
-use crate::shard_header::ShardHeader;
+use super::shard_header::ShardHeader;
+use crate::files::{AtomicFile, from_hex};
 use crate::{DataError, TokenShard};
 
 /// Writes a [`TokenShard`] document by document.

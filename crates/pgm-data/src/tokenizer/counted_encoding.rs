@@ -13,9 +13,9 @@ use tokenizers::{
     Token, Tokenizer,
 };
 
-use crate::byte_level::byte_chars;
-use crate::special_token_search::spelled;
-use crate::text_loss::TextLoss;
+use super::byte_level::byte_chars;
+use super::special_token_search::spelled;
+use super::text_loss::TextLoss;
 
 /// Stands for white space in tokens of SentencePiece's kind.
 const WORD_MARK: char = '▁';
@@ -418,7 +418,7 @@ mod tests {
         let mut without = tokenizer(parts);
         let loss = check(&without);
         assert_eq!((loss.n_invented, loss.examples.as_str()), (2, "Ġ"));
-        without.with_decoder(Some(crate::byte_level::words()));
+        without.with_decoder(Some(crate::tokenizer::byte_level::words()));
         assert!(check(&without).is_none());
     }
 }

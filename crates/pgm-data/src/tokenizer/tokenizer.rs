@@ -1,21 +1,19 @@
-mod words;
-
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
-use crate::bpe_training::train_byte_level_bpe;
-use crate::byte_level::{byte_level_tokenizer, is_cut_at_white_space, n_ids};
-use crate::checksum::sha256_hex;
-use crate::counted_encoding::{LossCounter, has_all_bytes};
-use crate::gpt2_bpe::gpt2_bpe;
-use crate::special_token_search::SpecialTokenSearch;
-use crate::special_tokens::{DeclaredToken, SpecialTokens};
-use crate::text_loss::TextLoss;
-use crate::text_pieces::text_pieces;
-use crate::word_cache::WordCaches;
+use super::bpe_training::train_byte_level_bpe;
+use super::byte_level::{byte_level_tokenizer, is_cut_at_white_space, n_ids};
+use super::counted_encoding::{LossCounter, has_all_bytes};
+use super::gpt2_bpe::gpt2_bpe;
+use super::special_token_search::SpecialTokenSearch;
+use super::special_tokens::{DeclaredToken, SpecialTokens};
+use super::text_loss::TextLoss;
+use super::text_pieces::text_pieces;
+use super::word_cache::WordCaches;
+use crate::files::sha256_hex;
 use crate::{DataError, TokenizerSpec};
 
 /// Bytes of text that are encoded at a time, where a text may be cut.
@@ -303,7 +301,7 @@ impl Tokenizer {
         self.inner
     }
 
-    fn failed(
+    pub(super) fn failed(
         &self,
         action: &'static str,
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -349,7 +347,7 @@ mod tests {
     static SMALL: LazyLock<Tokenizer> = LazyLock::new(|| train(400));
 
     fn train(vocab_size: usize) -> Tokenizer {
-        let texts = [include_str!("tokenizer.rs"), include_str!("error.rs")];
+        let texts = [include_str!("tokenizer.rs"), include_str!("../error.rs")];
         Tokenizer::train_bpe(texts.into_iter().map(str::to_owned), vocab_size).unwrap()
     }
 
@@ -372,8 +370,8 @@ mod tests {
         let tiktoken = tiktoken_rs::r50k_base().unwrap();
         let texts = [
             include_str!("tokenizer.rs"),
-            include_str!("error.rs"),
-            include_str!("../Cargo.toml"),
+            include_str!("../error.rs"),
+            include_str!("../../Cargo.toml"),
             "I'll've they're can't IT'S 'tis it's 12345678 3.14159  x  \t\t y \r\n\r\n  z   ",
             "Ünïcödé — “quotes” … 日本語のテキスト。한국어 עברית العربية हिन्दी 🙂👩‍👩‍👧 \u{a0}nbsp\u{3000}wide \u{0}\u{7f}",
             "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa ================ supercalifragilisticexpialidocious",

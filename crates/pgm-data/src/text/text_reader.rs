@@ -3,10 +3,10 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use crate::gzip_reader::GzipReader;
-use crate::text_file::BYTE_ORDER_MARK;
-use crate::text_format::{Compression, TextFormat, TextKind};
-use crate::zstd_reader::ZstdReader;
+use super::gzip_reader::GzipReader;
+use super::text_file::BYTE_ORDER_MARK;
+use super::text_format::{Compression, TextFormat, TextKind};
+use super::zstd_reader::ZstdReader;
 use crate::{DataError, FileContent};
 
 /// Bytes that are read from a file at a time.

@@ -3,10 +3,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::atomic_file::AtomicFile;
-use crate::checksum::{sha256_hex, sha256_of_file};
-use crate::prepare_lock::PrepareLock;
-use crate::training_text::TrainingText;
+use super::prepare_lock::PrepareLock;
+use super::training_text::TrainingText;
+use crate::files::{AtomicFile, sha256_hex, sha256_of_file};
 use crate::{
     BadLines, Corpus, DataError, DocumentSplit, Manifest, PreparedData, SourceRecord,
     SpecialTokenChoice, Tokenizer, TokenizerSpec, ValidationSplit,

@@ -1,7 +1,7 @@
 use serde_json::Value;
 
+use super::text_file::BYTE_ORDER_MARK;
 use crate::from_python_json;
-use crate::text_file::BYTE_ORDER_MARK;
 
 /// The text of one line of a `.jsonl` file, or what is wrong with the line.
 ///

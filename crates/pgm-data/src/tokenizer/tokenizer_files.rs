@@ -2,10 +2,10 @@ use std::path::Path;
 
 use tokenizers::models::ModelWrapper;
 
-use crate::atomic_file::AtomicFile;
-use crate::special_token_search::spelled;
-use crate::tokenizer::serialise;
-use crate::tokenizer_companions::declared_beside;
+use super::special_token_search::spelled;
+use super::tokenizer::serialise;
+use super::tokenizer_companions::declared_beside;
+use crate::files::AtomicFile;
 use crate::{DataError, SpecialTokenChoice, SpecialTokens, Tokenizer, read_json_text};
 
 impl Tokenizer {

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::atomic_file::AtomicFile;
+use crate::files::AtomicFile;
 use crate::{
     BadLines, DataError, DocumentSplit, SpecialTokens, TextLoss, TokenizerSpec, ValidationSplit,
     read_json_text,

@@ -1,9 +1,9 @@
 use std::path::Path;
 
-use crate::bad_lines::SkippedLines;
-use crate::json_lines::text_of_line;
-use crate::text_format::{TextFormat, TextKind};
-use crate::text_reader::TextReader;
+use super::bad_lines::SkippedLines;
+use super::json_lines::text_of_line;
+use super::text_format::{TextFormat, TextKind};
+use super::text_reader::TextReader;
 use crate::{BadLines, DataError, DocumentSplit};
 
 /// The documents of one file, in order; memory holds one at a time.

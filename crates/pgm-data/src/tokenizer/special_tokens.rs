@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::special_token_choice::{SpecialTokenChoice, TokenName};
+use super::special_token_choice::{SpecialTokenChoice, TokenName};
 
 /// The tokens that stand for no text, each with where its id is from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 use std::path::Path;
 
+use super::file_content::FileContent;
 use crate::DataError;
-use crate::file_content::FileContent;
 
 /// What Windows writes at the start of a text in UTF-8; no part of the text.
 pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';

@@ -1,4 +1,4 @@
-use crate::bad_lines::SkippedLines;
+use crate::text::SkippedLines;
 use crate::{
     Corpus, DataError, PrepareConfig, PrepareProgress, PreparedData, ShardRecord, ShardWriter,
     SourceRecord, TextLoss, Tokenizer, ValidationSplit,

@@ -32,7 +32,7 @@ pub(crate) fn byte_chars() -> [char; 256] {
     })
 }
 
-/// Whether a text may be cut as [`text_pieces`](crate::text_pieces::text_pieces) does without changing its tokens.
+/// Whether a text may be cut as [`text_pieces`](crate::tokenizer::text_pieces::text_pieces) does without changing its tokens.
 pub(crate) fn is_cut_at_white_space(tokenizer: &Tokenizer) -> bool {
     let has_gpt2_words = matches!(
         tokenizer.get_pre_tokenizer(),

@@ -3,8 +3,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::special_tokens::{DeclaredToken, TokenRole, TokenSource};
 use crate::DataError;
-use crate::special_tokens::{DeclaredToken, TokenRole, TokenSource};
 
 /// Special tokens that a setting names; what is left out is looked for in the tokenizer's files.
 ///

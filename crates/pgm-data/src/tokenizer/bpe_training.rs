@@ -5,8 +5,8 @@ use tokenizers::{
     AddedToken, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, Tokenizer,
 };
 
-use crate::byte_level::{byte_chars, byte_level_tokenizer, words};
-use crate::text_pieces::text_pieces;
+use super::byte_level::{byte_chars, byte_level_tokenizer, words};
+use super::text_pieces::text_pieces;
 use crate::{DataError, TokenizerSpec};
 
 /// The library counts pairs in 32 bits and wraps silently; a pair occurs at most once a byte.

@@ -1,10 +1,10 @@
 use tokenizers::Tokenizer;
 
+use super::post_processor_ends::post_processor_ends;
+use super::special_token_choice::TokenName;
+use super::special_token_names::{BOUNDARIES, MASKS, PADS};
+use super::special_tokens::{DeclaredToken, SpecialToken, SpecialTokens, TokenRole, TokenSource};
 use crate::DataError;
-use crate::post_processor_ends::post_processor_ends;
-use crate::special_token_choice::TokenName;
-use crate::special_token_names::{BOUNDARIES, MASKS, PADS};
-use crate::special_tokens::{DeclaredToken, SpecialToken, SpecialTokens, TokenRole, TokenSource};
 
 /// Looks for the special tokens of a tokenizer: in what is declared, in the order given, in its post-processor, and among
 /// the usual names.

@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn texts_become_what_the_original_makes_of_them() {
         let pairs: Vec<Pair> =
-            serde_json::from_str(include_str!("../tests/golden/detokenizers.json")).unwrap();
+            serde_json::from_str(include_str!("../../tests/golden/detokenizers.json")).unwrap();
         assert_eq!(pairs.len(), 40);
         for Pair { set, input, output } in pairs {
             assert_eq!(set.apply(&input), output, "{set:?} of {input:?}");

@@ -1,8 +1,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::documents::Documents;
-use crate::text_format::{TextFormat, TextKind};
+use super::documents::Documents;
+use super::text_format::{TextFormat, TextKind};
 use crate::{BadLines, DataError, DocumentSplit};
 
 /// Text files and the way they are cut into documents, in an order that depends on nothing but the paths.

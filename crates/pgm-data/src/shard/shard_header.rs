@@ -3,7 +3,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use crate::DataError;
-use crate::checksum::to_hex;
+use crate::files::to_hex;
 
 /// What stands in front of a shard's tokens.
 ///

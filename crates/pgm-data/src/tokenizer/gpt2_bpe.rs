@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use tokenizers::models::bpe::{BPE, Merges};
 
+use super::byte_level::byte_chars;
 use crate::Tokenizer;
-use crate::byte_level::byte_chars;
 
 /// Ids of GPT-2's ordinary tokens; `<|endoftext|>` is the next one.
 const N_ORDINARY: u32 = 50256;

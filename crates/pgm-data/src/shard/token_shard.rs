@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use memmap2::Mmap;
 
+use super::shard_header::{ShardHeader, read_u64};
 use crate::DataError;
-use crate::checksum::to_hex;
-use crate::shard_header::{ShardHeader, read_u64};
+use crate::files::to_hex;
 
 /// The tokens of many documents in one file, mapped into memory; a clone shares the mapping.
 ///
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn shards_with_a_right_checksum_and_wrong_content_are_refused() {
-        use crate::shard_header::ShardHeader;
+        use crate::shard::shard_header::ShardHeader;
         use sha2::{Digest, Sha256};
 
         let folder = tempfile::tempdir().unwrap();

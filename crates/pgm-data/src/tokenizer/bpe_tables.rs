@@ -6,7 +6,7 @@ use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 
-use crate::byte_level::{byte_level_tokenizer, words};
+use super::byte_level::{byte_level_tokenizer, words};
 use crate::{DataError, DeclaredToken, Tokenizer};
 
 /// The tables of a byte-level BPE, as GGUF files hold them.

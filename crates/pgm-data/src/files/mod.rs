@@ -1,0 +1,15 @@
+//! Files that are written whole, their checksums, and locks between processes.
+
+mod atomic_file;
+mod checksum;
+mod file_lock;
+mod line_file;
+mod lock_holder;
+
+pub(crate) use atomic_file::AtomicFile;
+pub use atomic_file::write_file;
+pub use checksum::sha256_of_file;
+pub(crate) use checksum::{from_hex, sha256_hex, to_hex};
+pub use file_lock::{FileLock, LockAttempt};
+pub use line_file::{append_line, n_bytes_of_whole_lines};
+pub use lock_holder::LockHolder;
