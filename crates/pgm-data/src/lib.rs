@@ -77,8 +77,8 @@ pub use batches::{
 };
 pub use error::DataError;
 pub use files::{
-    FileLock, LockAttempt, LockHolder, append_line, n_bytes_of_whole_lines, sha256_of_file,
-    write_file,
+    FileLock, LockAttempt, LockHolder, append_line, n_bytes_of_whole_lines, sha256_hex,
+    sha256_of_file, sha256_of_reader, write_file,
 };
 pub use preparation::{
     Manifest, PrepareConfig, PrepareProgress, PreparedData, ShardRecord, SourceRecord,

@@ -1,11 +1,10 @@
 //! Files of a checkpoint on the disk: that they get there, and that they are what was written.
 
 use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use pgm_data::sha256_of_reader;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::TrainError;
 
@@ -67,28 +66,12 @@ pub(crate) fn check_digest(
 
 fn digest(folder: &Path, name: &str) -> Result<FileDigest, TrainError> {
     let path = folder.join(name);
-    let mut file = File::open(&path).map_err(TrainError::file("open", &path))?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    let mut bytes = 0;
-    loop {
-        let n = file
-            .read(&mut buffer)
-            .map_err(TrainError::file("read", &path))?;
-        if n == 0 {
-            break;
-        }
-        hasher.update(&buffer[..n]);
-        bytes += n as u64;
-    }
+    let file = File::open(&path).map_err(TrainError::file("open", &path))?;
+    let (bytes, sha256) = sha256_of_reader(file).map_err(TrainError::file("read", &path))?;
     Ok(FileDigest {
         name: name.to_string(),
         bytes,
-        sha256: hasher
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
+        sha256,
     })
 }
 

@@ -2,9 +2,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use pgm_data::{Corpus, Detokenizer, Packing, ShardWriter, TextCoverage, TokenDataset};
+use pgm_data::{Corpus, Detokenizer, Packing, ShardWriter, TextCoverage, TokenDataset, sha256_hex};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::run_args::{OpenedModel, RunArgs};
 use crate::{format, pretrained, text_check};
@@ -119,13 +118,9 @@ impl TextArgs {
             data.split,
             data.text_field
         );
-        let digest = Sha256::digest(key);
-        let key: String = digest[..6]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let digest = sha256_hex(key);
         let mut writer = ShardWriter::create(
-            folder.join(format!("zero-shot-{key}.tok")),
+            folder.join(format!("zero-shot-{}.tok", &digest[..12])),
             u32::try_from(tokenizer.vocab_size())?,
             tokenizer.fingerprint(),
         )?;

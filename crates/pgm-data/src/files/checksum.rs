@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::DataError;
 
 /// The SHA-256 of `bytes`, as 64 lower-case hexadecimal digits.
-pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+pub fn sha256_hex(bytes: impl AsRef<[u8]>) -> String {
     to_hex(&Sha256::digest(bytes))
 }
 
@@ -18,19 +18,28 @@ pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
 /// # Errors
 /// When the file cannot be read.
 pub fn sha256_of_file(path: &Path) -> Result<(u64, String), DataError> {
-    let mut file = File::open(path).map_err(DataError::io("read", path))?;
+    File::open(path)
+        .and_then(sha256_of_reader)
+        .map_err(DataError::io("read", path))
+}
+
+/// The number of bytes left in a reader, and their SHA-256 as 64 lower-case hexadecimal digits.
+///
+/// # Errors
+/// When the reader fails.
+pub fn sha256_of_reader(mut reader: impl Read) -> std::io::Result<(u64, String)> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 18];
     let mut n_bytes = 0;
     loop {
-        match file.read(&mut buffer) {
+        match reader.read(&mut buffer) {
             Ok(0) => return Ok((n_bytes, to_hex(&hash.finalize()))),
             Ok(n_read) => {
                 hash.update(&buffer[..n_read]);
                 n_bytes += n_read as u64;
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(DataError::io("read", path)(error)),
+            Err(error) => return Err(error),
         }
     }
 }

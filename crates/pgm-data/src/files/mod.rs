@@ -8,8 +8,8 @@ mod lock_holder;
 
 pub(crate) use atomic_file::AtomicFile;
 pub use atomic_file::write_file;
-pub use checksum::sha256_of_file;
-pub(crate) use checksum::{from_hex, sha256_hex, to_hex};
+pub(crate) use checksum::{from_hex, to_hex};
+pub use checksum::{sha256_hex, sha256_of_file, sha256_of_reader};
 pub use file_lock::{FileLock, LockAttempt};
 pub use line_file::{append_line, n_bytes_of_whole_lines};
 pub use lock_holder::LockHolder;

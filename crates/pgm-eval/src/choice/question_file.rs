@@ -1,12 +1,10 @@
 use std::path::{Path, PathBuf};
 
-use pgm_data::{PythonJson, from_python_json, read_json_text};
+use pgm_data::{PythonJson, from_python_json, read_json_text, sha256_hex};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::question::{FORMS, Question, QuestionKind};
 use crate::EvalError;
-use crate::generative::hex;
 
 /// Questions from a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +54,7 @@ impl QuestionFile {
                 path: path.to_path_buf(),
                 questions,
                 unit,
-                fingerprint: hex(&Sha256::digest(content)),
+                fingerprint: sha256_hex(content),
             }),
         }
     }

@@ -21,7 +21,6 @@ pub use held_out_samples::HeldOutSamples;
 pub use judging::{GenerativePerplexity, JudgedSample, JudgingProgress, TokenCost};
 pub use plots::{PlotCurve, PlotPoint, draw_plots};
 pub use report::GenerativeReport;
-pub(crate) use results_file::hex;
 pub use results_file::{NumberedResult, ResultsFile};
 pub use samples::{DrawnSample, ModelSamples, SampleSource};
 pub use statistics::TextStatistics;

@@ -2,11 +2,10 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use pgm_data::{FileLock, LockAttempt, n_bytes_of_whole_lines};
+use pgm_data::{FileLock, LockAttempt, n_bytes_of_whole_lines, sha256_hex};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::judging::JudgedSample;
 use crate::EvalError;
@@ -31,8 +30,8 @@ pub trait NumberedResult: Serialize + DeserializeOwned {
 impl ResultsFile {
     /// A name that settings have to themselves.
     pub fn name_for(settings: &Value) -> String {
-        let digest = Sha256::digest(settings.to_string());
-        format!("{}.jsonl", hex(&digest[..6]))
+        let digest = sha256_hex(settings.to_string());
+        format!("{}.jsonl", &digest[..12])
     }
 }
 
@@ -179,10 +178,6 @@ fn read_results<R: NumberedResult>(lines: &[u8]) -> Result<(Vec<R>, usize), Stri
         ));
     }
     Ok((samples, n_bytes))
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The settings that differ, with the value found and the value wanted.

@@ -1,10 +1,8 @@
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
-use pgm_data::{Tokenizer, read_json_text, read_text};
-use sha2::{Digest, Sha256};
+use pgm_data::{Tokenizer, read_json_text, read_text, sha256_hex};
 
-use super::results_file::hex;
 use super::sample_file::{FileSample, samples_in};
 use super::samples::{DrawnSample, SampleSource};
 use crate::EvalError;
@@ -84,12 +82,12 @@ impl SampleSource for TextSamples {
 }
 
 fn fingerprint(samples: &[DrawnSample]) -> String {
-    let mut hash = Sha256::new();
+    let mut parts = Vec::new();
     for sample in samples {
-        let parts = (&sample.text, &sample.tokens);
-        hash.update(serde_json::to_vec(&parts).expect("texts and numbers have a JSON form"));
+        serde_json::to_writer(&mut parts, &(&sample.text, &sample.tokens))
+            .expect("texts and numbers have a JSON form");
     }
-    hex(&hash.finalize())
+    sha256_hex(parts)
 }
 
 #[cfg(test)]
