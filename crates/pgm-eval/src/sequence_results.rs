@@ -37,7 +37,7 @@ mod tests {
     /// A diffusion model with random weights among the golden values of `pgm-model`.
     fn golden(name: &str) -> LanguageModel {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../pgm-model/tests/golden")
+            .join("../pgm-weights/tests/golden")
             .join(name);
         let file = WeightsFile::open(path, WeightsChoice::default()).unwrap();
         file.load(Some(4), &Device::flex()).unwrap()
