@@ -34,7 +34,7 @@ mod tests {
 
     use super::*;
 
-    /// A diffusion model with random weights among the golden values of `pgm-model`.
+    /// A diffusion model with random weights among the golden values of `pgm-weights`.
     fn golden(name: &str) -> LanguageModel {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../pgm-weights/tests/golden")
