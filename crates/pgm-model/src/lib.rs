@@ -6,6 +6,8 @@
 //! - [`Dit`] is the bidirectional transformer of masked diffusion language models.
 //! - [`CausalDit`] is the same stack made causal, the autoregressive baseline.
 //!
+//! [`layers`] has the parts that all three are made of.
+//!
 //! [`judges`] has GPT-2 and Llama, which judge the text that others draw.
 //!
 //! The crate holds networks only: no loss, no sampling, no files other than [`weights`]. [`cost`]
