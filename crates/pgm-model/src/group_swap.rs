@@ -96,7 +96,7 @@ impl GroupSwapConfig {
             query_processor: QueryProcessor::new(self.query_processor, d_model, device),
             key_value: LinearConfig::new(d_model, 2 * d_model).init(device),
             out: LinearConfig::new(d_model, d_model).init(device),
-            frequencies: Frequencies::of_width(d_model, device),
+            frequencies: Frequencies::geometric(d_model, device),
             n_heads: self.n_heads,
             pre_query: self.pre_query,
         }

@@ -22,7 +22,7 @@ impl Frequencies {
     }
 
     /// The usual ones for `width` features: `10000^(-2j / width)` for `j < width / 2`.
-    pub fn of_width(width: usize, device: &Device) -> Self {
+    pub fn geometric(width: usize, device: &Device) -> Self {
         let values = geometric_frequencies(width, BASE);
         Self::new(
             values.into_iter().map(|value| value as f32).collect(),
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn constants_follow_the_network_to_training_and_back() {
         let device = Device::flex();
-        let frequencies = Frequencies::of_width(4, &device);
+        let frequencies = Frequencies::geometric(4, &device);
         let training = frequencies.clone().fork(&device.clone().autodiff()).train();
         for (frequencies, device) in [
             (&frequencies, &device),

@@ -1,7 +1,36 @@
 //! The parts that networks are made of.
 //!
-//! Blocks own their linear layers and norms; [`SelfAttention`] and [`CrossAttention`] borrow them.
+//! A block owns its linear layers and norms; [`SelfAttention`] and [`CrossAttention`] borrow them.
 //! [`ResidualStream`] is what all branches read and add to.
+//!
+//! ```
+//! use burn::tensor::{Device, Int, Tensor};
+//! use pgm_model::Precision;
+//! use pgm_model::layers::{
+//!     AttentionScope, BlockConfig, ResidualStream, RotaryEmbedding, SelfAttentionContext,
+//! };
+//!
+//! let device = Device::flex();
+//! let block = BlockConfig {
+//!     d_model: 16,
+//!     n_heads: 2,
+//!     mlp_ratio: 4,
+//!     cond_dim: None,
+//!     dropout: 0.0,
+//! }
+//! .init_self_attention(&device);
+//!
+//! let positions = Tensor::<2, Int>::from_ints([[0, 1, 2, 3, 4]], &device);
+//! let angles = RotaryEmbedding::new(8, &device).angles(positions);
+//! let context = SelfAttentionContext {
+//!     angles: &angles,
+//!     scope: AttentionScope::Past(None),
+//!     precision: Precision::F32,
+//! };
+//! let stream = ResidualStream::new(Tensor::zeros([3, 5, 16], &device));
+//! let hidden = block.forward(stream, None, context).into_hidden();
+//! assert_eq!(hidden.dims(), [3, 5, 16]);
+//! ```
 
 mod ada_layer_norm;
 mod block_config;

@@ -71,7 +71,7 @@ impl RotaryEmbedding {
     /// Angles for heads of `head_dim` features.
     pub fn new(head_dim: usize, device: &Device) -> Self {
         Self {
-            frequencies: Frequencies::of_width(head_dim, device),
+            frequencies: Frequencies::geometric(head_dim, device),
             amplitude: 1.0,
         }
     }

@@ -22,7 +22,7 @@ impl SigmaEmbeddingConfig {
         SigmaEmbedding {
             up: linear(2 * N_FREQUENCIES),
             down: linear(self.cond_dim),
-            frequencies: Frequencies::of_width(2 * N_FREQUENCIES, device),
+            frequencies: Frequencies::geometric(2 * N_FREQUENCIES, device),
         }
     }
 }
