@@ -106,7 +106,7 @@ mod tests {
 
     fn tokenizer() -> Tokenizer {
         // Without characters of several bytes.
-        let text = include_str!("../error.rs").to_owned();
+        let text = include_str!("../sampling_settings.rs").to_owned();
         Tokenizer::train_bpe([text].into_iter(), 400).unwrap()
     }
 

@@ -281,7 +281,7 @@ mod tests {
     use super::*;
 
     fn tokenizer() -> Tokenizer {
-        let text = include_str!("../error.rs").to_owned();
+        let text = include_str!("../sampling_settings.rs").to_owned();
         Tokenizer::train_bpe([text].into_iter(), 300).unwrap()
     }
 
