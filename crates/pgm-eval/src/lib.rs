@@ -9,7 +9,7 @@
 //! ```
 //! use pgm_eval::TextStatistics;
 //!
-//! let statistics = TextStatistics::of(&[1, 2, 1, 2]).expect("tokens");
+//! let statistics = TextStatistics::from_tokens(&[1, 2, 1, 2]).expect("tokens");
 //! // Two of the four tokens occurred before.
 //! assert_eq!(statistics.repetition[0], 0.5);
 //! ```

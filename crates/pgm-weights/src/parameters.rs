@@ -15,7 +15,7 @@ use crate::published_names::PublishedNames;
 pub(crate) struct Parameters(pub BTreeMap<String, (String, Vec<usize>)>);
 
 impl Parameters {
-    pub fn of<M: Module>(model: &M, is_published: bool) -> Result<Self, WeightsError> {
+    pub fn from_model<M: Module>(model: &M, is_published: bool) -> Result<Self, WeightsError> {
         Ok(Self(
             named_tensors(model, is_published)?
                 .into_iter()
@@ -61,7 +61,7 @@ pub(crate) fn named_tensors<M: Module>(
             .collect());
     }
     let tensors = model.collect(None, Some(Box::new(BurnToPyTorchAdapter)), true);
-    let names = PublishedNames::of(tensors.iter().map(|tensor| tensor.name.as_str()))
+    let names = PublishedNames::from_names(tensors.iter().map(|tensor| tensor.name.as_str()))
         .ok_or(WeightsError::NoPublishedNames)?;
     Ok(tensors
         .into_iter()

@@ -57,7 +57,7 @@ const MLP4: &[(&str, &str)] = &[
 
 impl PublishedNames {
     /// The names of a network, told by its parameters; `None` if it was never published.
-    pub(crate) fn of<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Option<Self> {
+    pub(crate) fn from_names<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Option<Self> {
         let has = |part: &str| names.clone().any(|name| name.starts_with(part));
         match (has("group_swap."), has("sigma_embedding.")) {
             (true, true) => Some(Self::Partition {

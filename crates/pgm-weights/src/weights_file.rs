@@ -268,7 +268,7 @@ impl WeightsFile {
     /// When a tensor is missing, of another shape or has no place in the network (all such are
     /// counted), or cannot be read.
     pub fn load_into<M: Module>(&self, model: &mut M) -> Result<(), WeightsError> {
-        let wanted = Parameters::of(model, self.is_published)?;
+        let wanted = Parameters::from_model(model, self.is_published)?;
         let found = tensors_by(&self.tensors, |name| (!is_buffer(name)).then_some(name));
         self.apply(model, &found, &wanted, self.is_published)
     }

@@ -149,7 +149,7 @@ impl EvalChoiceArgs {
             return Ok(interrupt::stopped(n_done, n_questions, "questions"));
         }
         answered?;
-        let report = ChoiceReport::of(&results.samples()[..n_questions], n_draws);
+        let report = ChoiceReport::from_answers(&results.samples()[..n_questions], n_draws);
         if self.json {
             let results = results.path().display().to_string();
             println!(

@@ -41,7 +41,7 @@ impl Corpus {
                 find_files(input, &mut found, &mut passed_over)?;
                 found.sort();
                 files.append(&mut found);
-            } else if TextFormat::of(input).is_some() {
+            } else if TextFormat::from_path(input).is_some() {
                 files.push(input.clone());
             } else {
                 return Err(DataError::UnsupportedFormat {
@@ -109,7 +109,7 @@ impl Corpus {
     /// Which of the files are `.jsonl`, by their place in [`files`](Self::files).
     pub(crate) fn json_lines(&self) -> Vec<usize> {
         let is_json = |file: &Path| {
-            TextFormat::of(file).is_some_and(|format| format.kind == TextKind::JsonLines)
+            TextFormat::from_path(file).is_some_and(|format| format.kind == TextKind::JsonLines)
         };
         let files = self.files.iter().enumerate();
         files
@@ -141,7 +141,7 @@ impl Corpus {
     /// The documents of file `index`, with a count of lines that are left out.
     pub(crate) fn open_file(&self, index: usize) -> Result<Documents, DataError> {
         let file = &self.files[index];
-        let format = TextFormat::of(file).expect("files of other kinds are not taken in");
+        let format = TextFormat::from_path(file).expect("files of other kinds are not taken in");
         Documents::open(file, format, &self.split, &self.text_field, self.bad_lines)
     }
 
@@ -198,7 +198,7 @@ fn find_files(
         }
         if kind.is_dir() {
             find_files(&path, found, passed_over)?;
-        } else if TextFormat::of(&path).is_some() && path.is_file() {
+        } else if TextFormat::from_path(&path).is_some() && path.is_file() {
             found.push(path);
         } else if !DESCRIPTIONS.iter().any(|begin| name.starts_with(begin)) {
             passed_over.push(path);

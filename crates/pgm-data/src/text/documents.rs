@@ -181,7 +181,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
-        let format = TextFormat::of(&path).unwrap();
+        let format = TextFormat::from_path(&path).unwrap();
         Documents::open(&path, format, split, "text", bad_lines).unwrap()
     }
 

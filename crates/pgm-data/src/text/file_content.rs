@@ -65,7 +65,7 @@ const MAGIC: [(&[u8], FileContent); 17] = [
 
 impl FileContent {
     /// What a file with these first bytes is, where it is no UTF-8 text. Some hundred bytes will do.
-    pub fn of(beginning: &[u8]) -> Option<Self> {
+    pub fn detect(beginning: &[u8]) -> Option<Self> {
         let magic = MAGIC.iter().find(|(bytes, _)| beginning.starts_with(bytes));
         if let Some((_, content)) = magic {
             return Some(*content);
@@ -81,10 +81,10 @@ impl FileContent {
     }
 
     /// The same where JSON is wanted, which no web page is.
-    pub fn of_json(beginning: &[u8]) -> Option<Self> {
+    pub fn detect_in_json(beginning: &[u8]) -> Option<Self> {
         let text = beginning.strip_prefix(b"\xef\xbb\xbf").unwrap_or(beginning);
         let is_markup = text.trim_ascii_start().starts_with(b"<");
-        Self::of(beginning).or(is_markup.then_some(Self::WebPage))
+        Self::detect(beginning).or(is_markup.then_some(Self::WebPage))
     }
 
     /// Whether a text begins as an HTML page does.
@@ -188,7 +188,7 @@ mod tests {
             (b"".to_vec(), None),
             (b"a".to_vec(), None),
         ] {
-            assert_eq!(FileContent::of(&bytes), wanted, "{bytes:?}");
+            assert_eq!(FileContent::detect(&bytes), wanted, "{bytes:?}");
         }
     }
 
@@ -196,14 +196,14 @@ mod tests {
     fn pages_are_no_json_and_are_told_from_text() {
         for page in ["<!DOCTYPE html>\n<html>", "\u{feff} \n<HTML lang=en>"] {
             assert!(FileContent::is_web_page(page.as_bytes()), "{page}");
-            let content = FileContent::of_json(page.as_bytes());
+            let content = FileContent::detect_in_json(page.as_bytes());
             assert_eq!(content, Some(FileContent::WebPage));
         }
         let xml = b"<?xml version='1.0'?><Error>AccessDenied</Error>";
-        assert_eq!(FileContent::of_json(xml), Some(FileContent::WebPage));
+        assert_eq!(FileContent::detect_in_json(xml), Some(FileContent::WebPage));
         for text in ["<|endoftext|>a", "<htm", "the <html> tag", ""] {
             assert!(!FileContent::is_web_page(text.as_bytes()), "{text}");
         }
-        assert_eq!(FileContent::of_json(b"{\"a\": \"<\"}"), None);
+        assert_eq!(FileContent::detect_in_json(b"{\"a\": \"<\"}"), None);
     }
 }

@@ -11,7 +11,7 @@ pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
 /// # Errors
 /// When the file cannot be read, is not UTF-8, or holds something that is no text: see [`FileContent`].
 pub fn read_text(path: impl AsRef<Path>) -> Result<String, DataError> {
-    read(path.as_ref(), FileContent::of)
+    read(path.as_ref(), FileContent::detect)
 }
 
 /// The text of a whole file that is to be JSON: as [`read_text`], and a web page is named as one.
@@ -19,7 +19,7 @@ pub fn read_text(path: impl AsRef<Path>) -> Result<String, DataError> {
 /// # Errors
 /// As [`read_text`].
 pub fn read_json_text(path: impl AsRef<Path>) -> Result<String, DataError> {
-    read(path.as_ref(), FileContent::of_json)
+    read(path.as_ref(), FileContent::detect_in_json)
 }
 
 fn read(

@@ -31,7 +31,7 @@ impl TextFormat {
         "`.txt` or `.jsonl`, or one of them with `.gz` or `.zst` behind";
 
     /// The format of `path`, or nothing where its ending is none of [`Self::ENDINGS`].
-    pub(crate) fn of(path: &Path) -> Option<Self> {
+    pub(crate) fn from_path(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?.to_ascii_lowercase();
         let (stem, ending) = name.rsplit_once('.')?;
         let (ending, compression) = match ending {
@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn endings_name_the_format() {
         let of = |name: &str| {
-            TextFormat::of(Path::new(name)).map(|format| (format.kind, format.compression))
+            TextFormat::from_path(Path::new(name)).map(|format| (format.kind, format.compression))
         };
         assert_eq!(of("a/b.txt"), Some((TextKind::Plain, None)));
         assert_eq!(of("b.c.jsonl"), Some((TextKind::JsonLines, None)));

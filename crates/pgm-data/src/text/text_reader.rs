@@ -57,8 +57,8 @@ impl TextReader {
             Err(error) => return Err(self.failed(error)),
         };
         let found = match kind {
-            TextKind::Plain => FileContent::of(beginning),
-            TextKind::JsonLines => FileContent::of_json(beginning),
+            TextKind::Plain => FileContent::detect(beginning),
+            TextKind::JsonLines => FileContent::detect_in_json(beginning),
         };
         if let Some(content) = found {
             return Err(DataError::NoText {
@@ -165,7 +165,7 @@ fn check_compression(
     path: &Path,
 ) -> Result<(), DataError> {
     let beginning = beginning(file).map_err(DataError::io("read", path))?;
-    let content = FileContent::of_json(beginning);
+    let content = FileContent::detect_in_json(beginning);
     let (wanted, ending, is_right) = match compression {
         Compression::Gzip => ("gzip", "gz", content == Some(FileContent::Gzip)),
         Compression::Zstd => (

@@ -152,10 +152,13 @@ impl<'a> Likelihood<'a> {
         }
     }
 
-    fn of(&self, answers: &[Continuation]) -> Result<Vec<AnswerLikelihood>, EvalError> {
+    fn answer_likelihoods(
+        &self,
+        answers: &[Continuation],
+    ) -> Result<Vec<AnswerLikelihood>, EvalError> {
         match self {
-            Self::Conditional(likelihood) => likelihood.of(answers),
-            Self::Published(likelihood) => likelihood.of(answers),
+            Self::Conditional(likelihood) => likelihood.answer_likelihoods(answers),
+            Self::Published(likelihood) => likelihood.answer_likelihoods(answers),
         }
     }
 
@@ -184,7 +187,7 @@ fn answer_all(
     questions: &[Question],
     continuations: &[Continuation],
 ) -> Result<Vec<AnsweredQuestion>, EvalError> {
-    let mut likelihoods = likelihood.of(continuations)?.into_iter();
+    let mut likelihoods = likelihood.answer_likelihoods(continuations)?.into_iter();
     // A last word is one continuation a question.
     let is_greedy: Vec<Option<(bool, usize)>> = match kind {
         QuestionKind::LastWord => {

@@ -28,7 +28,10 @@ impl ConditionalLikelihood<'_> {
     ///
     /// # Panics
     /// Panics if an answer or its context has no token.
-    pub fn of(&self, answers: &[Continuation]) -> Result<Vec<AnswerLikelihood>, EvalError> {
+    pub fn answer_likelihoods(
+        &self,
+        answers: &[Continuation],
+    ) -> Result<Vec<AnswerLikelihood>, EvalError> {
         if self.n_draws == 0 {
             return Err(EvalError::Zero { name: "n_draws" });
         }
@@ -58,7 +61,7 @@ impl ConditionalLikelihood<'_> {
     /// When the device fails.
     ///
     /// # Panics
-    /// As [`Self::of`].
+    /// As [`Self::answer_likelihoods`].
     pub fn is_greedy(&self, answers: &[Continuation]) -> Result<Vec<bool>, EvalError> {
         let clozes: Vec<Cloze> = answers
             .iter()
@@ -182,7 +185,10 @@ mod tests {
             let model = golden(name);
             let many = likelihood(&model, &device, 600, 64);
             let answers = answers();
-            for (answer, found) in answers.iter().zip(many.of(&answers).unwrap()) {
+            for (answer, found) in answers
+                .iter()
+                .zip(many.answer_likelihoods(&answers).unwrap())
+            {
                 let exact = enumerated(&many, answer);
                 let error = found.standard_error.unwrap();
                 let difference = (found.log_likelihood - exact).abs();
@@ -209,7 +215,12 @@ mod tests {
         let exact = likelihood(&model, &device, 7, 3);
         let answers = answers();
         let is_greedy = exact.is_greedy(&answers).unwrap();
-        for (i, found) in exact.of(&answers).unwrap().into_iter().enumerate() {
+        for (i, found) in exact
+            .answer_likelihoods(&answers)
+            .unwrap()
+            .into_iter()
+            .enumerate()
+        {
             let answer = &answers[i];
             let tokens: Vec<i64> = answer.tokens.iter().map(|&token| token as i64).collect();
             let row = Tensor::<1, Int>::from_ints(&tokens[..], &device).unsqueeze_dim(0);
@@ -242,7 +253,7 @@ mod tests {
         ] {
             let of = |batch_size| {
                 likelihood(&model, &device, 3, batch_size)
-                    .of(&answers)
+                    .answer_likelihoods(&answers)
                     .unwrap()
             };
             let alone = of(1);
@@ -254,7 +265,7 @@ mod tests {
             }
             // Nor on the other answers.
             let single = likelihood(&model, &device, 3, 4)
-                .of(&answers[2..3])
+                .answer_likelihoods(&answers[2..3])
                 .unwrap();
             assert!((single[0].log_likelihood - alone[2].log_likelihood).abs() < 1e-4);
         }
@@ -271,7 +282,7 @@ mod tests {
             n_context: 3,
         };
         let all: Vec<Continuation> = (0..MASK as u32).map(with).collect();
-        let costs = likelihood.of(&all).unwrap();
+        let costs = likelihood.answer_likelihoods(&all).unwrap();
         let best = costs
             .iter()
             .map(|l| l.log_likelihood)
@@ -293,9 +304,9 @@ mod tests {
                 tokens: vec![0, 17],
                 n_context: 2,
             }];
-            let of = AssertUnwindSafe(|| likelihood.of(&empty).is_ok());
+            let call = AssertUnwindSafe(|| likelihood.answer_likelihoods(&empty).is_ok());
             let is_greedy = AssertUnwindSafe(|| likelihood.is_greedy(&empty).is_ok());
-            for asked in [catch_unwind(of), catch_unwind(is_greedy)] {
+            for asked in [catch_unwind(call), catch_unwind(is_greedy)] {
                 let panic = asked.unwrap_err();
                 let words = panic.downcast_ref::<String>().unwrap();
                 assert!(words.contains("need a token"), "{words}");

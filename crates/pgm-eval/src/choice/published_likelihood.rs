@@ -31,7 +31,10 @@ impl PublishedLikelihood<'_> {
     ///
     /// # Errors
     /// When a setting is 0, the model is autoregressive, the device fails or a likelihood is not finite.
-    pub fn of(&self, answers: &[Continuation]) -> Result<Vec<AnswerLikelihood>, EvalError> {
+    pub fn answer_likelihoods(
+        &self,
+        answers: &[Continuation],
+    ) -> Result<Vec<AnswerLikelihood>, EvalError> {
         self.check()?;
         if self.n_draws == 0 {
             return Err(EvalError::Zero { name: "n_draws" });
@@ -184,7 +187,10 @@ mod tests {
                 seed: 5,
             };
             let answers = [answer(0, &[0, 17, 4, 99, 0], 3), answer(1, &[0, 60, 0], 1)];
-            for (answer, found) in answers.iter().zip(published.of(&answers).unwrap()) {
+            for (answer, found) in answers
+                .iter()
+                .zip(published.answer_likelihoods(&answers).unwrap())
+            {
                 let exact = enumerated(&model, &answer.tokens, &device);
                 let error = found.standard_error.unwrap();
                 assert!(
@@ -195,8 +201,8 @@ mod tests {
                 assert!(error < 0.1 * exact.abs());
                 assert_eq!(found.network_evaluations, 1500);
             }
-            let again = published.of(&answers[1..]).unwrap();
-            let together = published.of(&answers).unwrap();
+            let again = published.answer_likelihoods(&answers[1..]).unwrap();
+            let together = published.answer_likelihoods(&answers).unwrap();
             let difference = again[0].log_likelihood - together[1].log_likelihood;
             assert!(difference.abs() < 1e-4, "nor do other answers matter");
         }
@@ -241,7 +247,10 @@ mod tests {
             seed: 1,
         };
         let answers = [answer(0, &[0, 5, 0], 1)];
-        let error = published.of(&answers).unwrap_err().to_string();
+        let error = published
+            .answer_likelihoods(&answers)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("take `conditional`"), "{error}");
         assert!(published.is_greedy(&answers).is_err());
     }

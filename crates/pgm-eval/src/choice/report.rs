@@ -41,7 +41,7 @@ impl ChoiceReport {
     ///
     /// # Panics
     /// Panics if there is none.
-    pub fn of(answered: &[AnsweredQuestion], n_draws: usize) -> Self {
+    pub fn from_answers(answered: &[AnsweredQuestion], n_draws: usize) -> Self {
         assert!(!answered.is_empty(), "nothing was answered");
         let is_last_word = answered[0].is_greedy.is_some();
         let normalised = |answered: &AnsweredQuestion| {
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn shares_are_counted_with_and_without_the_length() {
-        let report = ChoiceReport::of(
+        let report = ChoiceReport::from_answers(
             &[
                 // Right; by the byte -1 and -0.375, wrong. Far apart.
                 answered([-2.0, -3.0], Some(0.1), 0),
@@ -208,7 +208,7 @@ mod tests {
             right: right.to_vec(),
             ..answered([0.0; 2], None, 0)
         };
-        let report = ChoiceReport::of(
+        let report = ChoiceReport::from_answers(
             &[
                 // 0.3 + 0.2; the likeliest is wrong.
                 with([0.3, 0.2, 0.4, 0.1], &[0, 1]),
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn single_draws_have_no_error() {
-        let report = ChoiceReport::of(&[answered([-1.0, -2.0], None, 0)], 1);
+        let report = ChoiceReport::from_answers(&[answered([-1.0, -2.0], None, 0)], 1);
         assert_eq!((report.monte_carlo_error, report.undecided), (None, None));
         assert_eq!(report.accuracy.unwrap().standard_error, None);
     }

@@ -77,7 +77,7 @@ pub struct TokenCost {
 
 impl TokenCost {
     /// Of a row whose tokens but the first cost `costs`.
-    fn of(row: &[u32], costs: &[f64], eos: u32) -> Self {
+    fn from_costs(row: &[u32], costs: &[f64], eos: u32) -> Self {
         let counts = counted(row, eos);
         let counted = costs.iter().zip(counts).filter(|(_, counts)| *counts);
         let zero = Self {
@@ -176,7 +176,7 @@ impl GenerativePerplexity {
         };
         let texts_cost = rows.iter().zip(&read);
         let texts_cost: Vec<TokenCost> = texts_cost
-            .map(|(row, read)| TokenCost::of(row, &read.costs, eos))
+            .map(|(row, read)| TokenCost::from_costs(row, &read.costs, eos))
             .collect();
         let own_costs = match own.is_some_and(|own| own.has_vocabulary_of(judge.tokenizer())) {
             true => self.own_costs(judge, &drawn, &rows, &texts_cost)?,
@@ -227,7 +227,9 @@ impl GenerativePerplexity {
             let own = own.as_ref()?;
             match own == row {
                 true => Some(text_cost),
-                false => read.next().map(|costs| TokenCost::of(own, &costs, eos)),
+                false => read
+                    .next()
+                    .map(|costs| TokenCost::from_costs(own, &costs, eos)),
             }
         });
         Ok(costs.collect())

@@ -292,7 +292,7 @@ mod tests {
             tokens: vec![1, 2, 3],
             feature: None,
         });
-        GenerativeReport::of(&samples, 1).unwrap()
+        GenerativeReport::from_samples(&samples, 1).unwrap()
     }
 
     fn draw(curves: &[PlotCurve]) -> Vec<(String, String)> {

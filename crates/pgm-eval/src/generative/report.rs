@@ -44,7 +44,7 @@ impl GenerativeReport {
     ///
     /// # Errors
     /// When there is no sample, or all are empty.
-    pub fn of(samples: &[JudgedSample], seed: u64) -> Result<Self, EvalError> {
+    pub fn from_samples(samples: &[JudgedSample], seed: u64) -> Result<Self, EvalError> {
         let costs: Vec<TokenCost> = samples.iter().map(JudgedSample::text_cost).collect();
         let own_costs: Option<Vec<TokenCost>> = samples.iter().map(|s| s.own_tokens).collect();
         let n_scored = costs.iter().map(|cost| cost.n_scored).sum();
@@ -55,7 +55,7 @@ impl GenerativeReport {
         }
         let statistics: Vec<TextStatistics> = samples
             .iter()
-            .filter_map(|sample| TextStatistics::of(&sample.tokens))
+            .filter_map(|sample| TextStatistics::from_tokens(&sample.tokens))
             .collect();
         let entropies: Vec<f64> = statistics.iter().map(|s| s.unigram_entropy).collect();
         let lengths: Vec<f64> = samples.iter().map(|s| s.tokens.len() as f64).collect();
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn tokens_are_averaged_over_all_samples_and_entropies_over_samples() {
         let samples = [sample(0, 2.0, 1, &[1, 1]), sample(1, 1.0, 2, &[1, 2, 3, 4])];
-        let report = GenerativeReport::of(&samples, 1).unwrap();
+        let report = GenerativeReport::from_samples(&samples, 1).unwrap();
         // 3 nats for 3 tokens; entropies 0 and ln 4; 4 different ones of 6 tokens; half and none repeated.
         assert!((report.generative_perplexity.value - 1f64.exp()).abs() < 1e-12);
         assert!((report.unigram_entropy.value - 2f64.ln()).abs() < 1e-12);
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn the_table_has_entropy_beside_perplexity() {
         let samples = [sample(0, 2.0, 2, &[1, 2])];
-        let mut report = GenerativeReport::of(&samples, 1).unwrap();
+        let mut report = GenerativeReport::from_samples(&samples, 1).unwrap();
         let table = GenerativeReport::markdown_table("steps", &[("x".to_owned(), &report)]);
         let lines: Vec<&str> = table.lines().collect();
         assert!(
@@ -270,20 +270,20 @@ mod tests {
             nll: 6.0,
             n_scored: 2,
         });
-        let report = GenerativeReport::of(&samples, 1).unwrap();
+        let report = GenerativeReport::from_samples(&samples, 1).unwrap();
         assert_eq!(report.own_tokens_perplexity, None);
         samples[1].own_tokens = Some(TokenCost {
             nll: 3.0,
             n_scored: 1,
         });
-        let report = GenerativeReport::of(&samples, 1).unwrap();
+        let report = GenerativeReport::from_samples(&samples, 1).unwrap();
         let own = report.own_tokens_perplexity.unwrap();
         assert!((own.value - 3f64.exp()).abs() < 1e-9);
     }
 
     #[test]
     fn samples_without_a_token_that_counts_are_an_error() {
-        let error = GenerativeReport::of(&[sample(0, 0.0, 0, &[1])], 1).unwrap_err();
+        let error = GenerativeReport::from_samples(&[sample(0, 0.0, 0, &[1])], 1).unwrap_err();
         assert_eq!(
             error.to_string(),
             "none of the 1 samples holds a token to judge behind its beginning; all are empty or a single token"

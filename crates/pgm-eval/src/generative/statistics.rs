@@ -19,7 +19,7 @@ impl TextStatistics {
     /// # Reference
     /// The entropy is that of MDLM's and PGM's tables; repetition is `seq-rep-n` of Welleck et al.
     /// (arXiv 1908.04319).
-    pub fn of(tokens: &[u32]) -> Option<Self> {
+    pub fn from_tokens(tokens: &[u32]) -> Option<Self> {
         if tokens.is_empty() {
             return None;
         }
@@ -70,19 +70,21 @@ mod tests {
     #[test]
     fn entropy_and_repetition_are_those_of_the_counts() {
         // Shares 1/2, 1/4, 1/4; bigrams 11 12 23; one of four tokens came before, no bigram did.
-        let statistics = TextStatistics::of(&[1, 1, 2, 3]).unwrap();
+        let statistics = TextStatistics::from_tokens(&[1, 1, 2, 3]).unwrap();
         let expected = 0.5 * 2f64.ln() + 0.5 * 4f64.ln();
         assert!((statistics.unigram_entropy - expected).abs() < 1e-12);
         assert_eq!(statistics.repetition, [0.25, 0.0, 0.0, 0.0]);
         // Bigrams 12 21 12 21: half of them came before.
         assert_eq!(
-            TextStatistics::of(&[1, 2, 1, 2, 1]).unwrap().repetition[1],
+            TextStatistics::from_tokens(&[1, 2, 1, 2, 1])
+                .unwrap()
+                .repetition[1],
             0.5
         );
-        let single = TextStatistics::of(&[7]).unwrap();
+        let single = TextStatistics::from_tokens(&[7]).unwrap();
         assert_eq!((single.unigram_entropy, single.repetition[0]), (0.0, 0.0));
         assert!(single.repetition[1].is_nan());
-        assert_eq!(TextStatistics::of(&[]), None);
+        assert_eq!(TextStatistics::from_tokens(&[]), None);
     }
 
     #[test]

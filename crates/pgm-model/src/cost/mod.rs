@@ -26,7 +26,7 @@ const SIGMA_FEATURES: usize = 256;
 
 /// Parameters of each part of a network, in the order in which tokens pass through.
 pub fn parameters(config: &LanguageModelConfig) -> Vec<(&'static str, usize)> {
-    let sizes = Sizes::of(config);
+    let sizes = Sizes::from_config(config);
     let Sizes {
         d,
         ratio,
@@ -86,7 +86,7 @@ pub fn n_parameters(config: &LanguageModelConfig) -> usize {
 
 /// Operations a token of a training step, forward and backward, at sequences of `seq_len` tokens.
 pub fn training_flops(config: &LanguageModelConfig, seq_len: usize) -> f64 {
-    let sizes = Sizes::of(config);
+    let sizes = Sizes::from_config(config);
     let length = seq_len as f64;
     let forward = match config {
         LanguageModelConfig::Partition(config) => {
@@ -117,7 +117,7 @@ pub fn training_flops(config: &LanguageModelConfig, seq_len: usize) -> f64 {
 /// - MDLM: `n_steps` runs over all positions.
 /// - Autoregressive: `n_steps` has no say; keys and values of the past are kept.
 pub fn sampling_flops(config: &LanguageModelConfig, seq_len: usize, n_steps: usize) -> f64 {
-    let sizes = Sizes::of(config);
+    let sizes = Sizes::from_config(config);
     let n_drawn = seq_len.saturating_sub(1).max(1);
     let n_steps = n_steps.max(1);
     let length = seq_len as f64;
@@ -185,7 +185,7 @@ fn query_extra(config: &PartitionTransformerConfig) -> usize {
 pub fn training_activations(config: &LanguageModelConfig, seq_len: usize) -> usize {
     let Sizes {
         d, ratio, vocab, ..
-    } = Sizes::of(config);
+    } = Sizes::from_config(config);
     let block = (18 + 2 * ratio) * d;
     let output = 5 * d + 3 * vocab;
     output
@@ -213,7 +213,7 @@ pub fn training_activations(config: &LanguageModelConfig, seq_len: usize) -> usi
 pub fn sampling_activations(config: &LanguageModelConfig, seq_len: usize, n_steps: usize) -> usize {
     let Sizes {
         d, ratio, vocab, ..
-    } = Sizes::of(config);
+    } = Sizes::from_config(config);
     let hidden = (6 + 2 * ratio) * d;
     match config {
         LanguageModelConfig::Partition(_) => {
@@ -233,7 +233,7 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn of(config: &LanguageModelConfig) -> Self {
+    fn from_config(config: &LanguageModelConfig) -> Self {
         let (d, ratio, cond) = match config {
             LanguageModelConfig::Partition(c) => (c.d_model, c.mlp_ratio, c.cond_dim),
             LanguageModelConfig::Masked(c) => (c.d_model, c.mlp_ratio, c.cond_dim),

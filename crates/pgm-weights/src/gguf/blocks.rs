@@ -18,7 +18,7 @@ const BLOCK: usize = 32;
 
 impl BlockFormat {
     /// The format of a GGML type number.
-    pub(super) fn of(type_id: u32) -> Option<Self> {
+    pub(super) fn from_type_id(type_id: u32) -> Option<Self> {
         Some(match type_id {
             0 => Self::F32,
             1 => Self::F16,

@@ -138,7 +138,7 @@ fn open(path: &Path) -> Result<GgufFile, ReadError> {
     let path: Arc<Path> = path.into();
     let mut stored = Vec::with_capacity(tensors.len());
     for tensor in tensors {
-        let format = BlockFormat::of(tensor.type_id).ok_or_else(|| {
+        let format = BlockFormat::from_type_id(tensor.type_id).ok_or_else(|| {
             format!(
                 "`{}` has GGML type {}, wanted F32, F16, Q4_0, Q4_1 or Q8_0; quantise it to one of these",
                 tensor.name, tensor.type_id

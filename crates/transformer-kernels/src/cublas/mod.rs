@@ -99,7 +99,7 @@ fn alignment(tensor: &CubeTensor) -> u32 {
 fn readable(tensor: CubeTensor) -> (CubeTensor, Matrix) {
     let shape: [usize; 2] = tensor.shape().dims();
     let strides = tensor.meta.strides();
-    if let Some(matrix) = Matrix::of(shape, [strides[0], strides[1]]) {
+    if let Some(matrix) = Matrix::from_strides(shape, [strides[0], strides[1]]) {
         return (tensor, matrix);
     }
     let tensor = into_contiguous(tensor);

@@ -13,7 +13,7 @@ pub(super) struct Matrix {
 
 impl Matrix {
     /// None if neither rows nor columns are contiguous.
-    pub fn of([n_rows, n_columns]: [usize; 2], strides: [usize; 2]) -> Option<Self> {
+    pub fn from_strides([n_rows, n_columns]: [usize; 2], strides: [usize; 2]) -> Option<Self> {
         let by_rows =
             (n_columns == 1 || strides[1] == 1) && (n_rows == 1 || strides[0] >= n_columns);
         let by_columns =
@@ -246,14 +246,14 @@ mod tests {
                 leading,
             })
         };
-        assert_eq!(Matrix::of([4, 6], [6, 1]), by_rows(6));
-        assert_eq!(Matrix::of([4, 6], [8, 1]), by_rows(8));
-        assert_eq!(Matrix::of([4, 6], [1, 4]), by_columns(4));
-        assert_eq!(Matrix::of([1, 6], [99, 1]), by_rows(6));
-        assert_eq!(Matrix::of([4, 1], [3, 99]), by_rows(3));
-        assert_eq!(Matrix::of([4, 6], [12, 2]), None);
+        assert_eq!(Matrix::from_strides([4, 6], [6, 1]), by_rows(6));
+        assert_eq!(Matrix::from_strides([4, 6], [8, 1]), by_rows(8));
+        assert_eq!(Matrix::from_strides([4, 6], [1, 4]), by_columns(4));
+        assert_eq!(Matrix::from_strides([1, 6], [99, 1]), by_rows(6));
+        assert_eq!(Matrix::from_strides([4, 1], [3, 99]), by_rows(3));
+        assert_eq!(Matrix::from_strides([4, 6], [12, 2]), None);
         // The same row again and again.
-        assert_eq!(Matrix::of([4, 6], [0, 1]), None);
+        assert_eq!(Matrix::from_strides([4, 6], [0, 1]), None);
     }
 
     #[test]

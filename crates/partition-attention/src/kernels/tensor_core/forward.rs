@@ -1,7 +1,7 @@
+use super::async_copy::{copy_rows, cp_async_commit, cp_async_wait};
 use super::fragments::{
     Chunk, Pair, as_left, exp2, load_left, load_right, load_right_transposed, multiply, zero_tiles,
 };
-use super::staging::{commit, copy_rows, wait};
 use super::*;
 use crate::kernels::segment_table::rectangle;
 
@@ -54,8 +54,8 @@ fn forward_kernel<E: Float, I: Numeric>(
         chunks,
         n_units,
     );
-    commit();
-    wait(0usize);
+    cp_async_commit();
+    cp_async_wait(0usize);
     sync_cube();
     let mut queries = Sequence::<Array<Pair<E>>>::new();
     #[unroll]
@@ -114,11 +114,11 @@ fn forward_kernel<E: Float, I: Numeric>(
                 chunks,
                 n_units,
             );
-            commit();
+            cp_async_commit();
             for tile in 0..n_tiles {
                 let first_key = segment.key_start + tile * KEYS;
                 let stage = (tile % 2) * KEYS;
-                wait(0usize);
+                cp_async_wait(0usize);
                 // The tile is there for all units, and none reads the one before any more.
                 sync_cube();
                 if tile + 1 < n_tiles {
@@ -148,7 +148,7 @@ fn forward_kernel<E: Float, I: Numeric>(
                         n_units,
                     );
                 }
-                commit();
+                cp_async_commit();
                 if works {
                     let mut scores = zero_tiles(comptime![halves * (KEYS / 8)]);
                     #[unroll]

@@ -30,7 +30,11 @@ pub(in crate::kernels) fn zero_tiles(#[comptime] n_tiles: usize) -> Tiles {
 /// Where chunk `chunk` of row `row` lies: neighbours are exchanged so that the rows of a matrix fall
 /// into different banks.
 #[cube]
-pub(in crate::kernels) fn place(row: usize, chunk: usize, #[comptime] chunks: usize) -> usize {
+pub(in crate::kernels) fn swizzled_index(
+    row: usize,
+    chunk: usize,
+    #[comptime] chunks: usize,
+) -> usize {
     if comptime![chunks == 4] {
         row * chunks + (chunk ^ ((row / 2) % 4))
     } else {
@@ -47,7 +51,7 @@ pub(in crate::kernels) fn load_left<E: Float>(
     #[comptime] chunks: usize,
 ) -> Array<Pair<E>> {
     let lane = UNIT_POS_X as usize % 32;
-    let at = place(row + lane % 16, 2 * step + lane / 16, chunks);
+    let at = swizzled_index(row + lane % 16, 2 * step + lane / 16, chunks);
     let mma = MmaDefinition::<E, E, f32>::new(16usize, 8usize, 16usize);
     mma.load_matrix::<Chunk<E>, Const<2>>(&shared[at..at + 1], MatrixIdent::A, 4usize, false)
 }
@@ -62,7 +66,7 @@ pub(in crate::kernels) fn load_right<E: Float>(
     #[comptime] chunks: usize,
 ) -> (Array<Pair<E>>, Array<Pair<E>>) {
     let lane = UNIT_POS_X as usize % 32;
-    let at = place(
+    let at = swizzled_index(
         row + (lane / 16) * 8 + lane % 8,
         2 * step + (lane / 8) % 2,
         chunks,
@@ -83,7 +87,7 @@ pub(in crate::kernels) fn load_right_transposed<E: Float>(
     #[comptime] chunks: usize,
 ) -> (Array<Pair<E>>, Array<Pair<E>>) {
     let lane = UNIT_POS_X as usize % 32;
-    let at = place(
+    let at = swizzled_index(
         row + ((lane / 8) % 2) * 8 + lane % 8,
         2 * pair + lane / 16,
         chunks,

@@ -1,7 +1,7 @@
+use super::async_copy::{copy_row_sums, copy_rows, cp_async_commit, cp_async_wait};
 use super::fragments::{
     Chunk, Pair, as_left, exp2, load_left, load_right, load_right_transposed, multiply, zero_tiles,
 };
-use super::staging::{commit, copy_row_sums, copy_rows, wait};
 use super::*;
 use crate::kernels::segment_table::rectangle;
 
@@ -79,8 +79,8 @@ fn key_value_grad_kernel<E: Float, I: Numeric>(
         chunks,
         n_units,
     );
-    commit();
-    wait(0usize);
+    cp_async_commit();
+    cp_async_wait(0usize);
     sync_cube();
     let mut keys = Sequence::<Array<Pair<E>>>::new();
     let mut values = Sequence::<Array<Pair<E>>>::new();
@@ -151,11 +151,11 @@ fn key_value_grad_kernel<E: Float, I: Numeric>(
                 last_query,
                 n_queries,
             );
-            commit();
+            cp_async_commit();
             for tile in 0..n_tiles {
                 let first_query = segment.query_start + tile * n_queries;
                 let stage = (tile % 2) * n_queries;
-                wait(0usize);
+                cp_async_wait(0usize);
                 // The tile is there for all units, and none reads the one before any more.
                 sync_cube();
                 if tile + 1 < n_tiles {
@@ -204,7 +204,7 @@ fn key_value_grad_kernel<E: Float, I: Numeric>(
                         n_queries,
                     );
                 }
-                commit();
+                cp_async_commit();
                 if works {
                     for part_index in 0..n_queries / part {
                         let part_row = stage + part_index * part;

@@ -3,11 +3,11 @@
 //! Written with CubeCL's `mma`, `ldmatrix` and `cp.async`. A plane owns whole rows of scores, so that
 //! weights go from the accumulators of one product to the operands of the next in registers.
 
+pub(super) mod async_copy;
 mod forward;
 pub(super) mod fragments;
 mod key_value_grad;
 mod query_grad;
-pub(super) mod staging;
 
 use std::sync::Once;
 

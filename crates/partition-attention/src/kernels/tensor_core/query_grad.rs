@@ -1,7 +1,7 @@
+use super::async_copy::{copy_rows, cp_async_commit, cp_async_wait};
 use super::fragments::{
     Chunk, Pair, as_left, exp2, load_left, load_right, load_right_transposed, multiply, zero_tiles,
 };
-use super::staging::{commit, copy_rows, wait};
 use super::*;
 use crate::kernels::segment_table::rectangle;
 
@@ -75,8 +75,8 @@ fn query_grad_kernel<E: Float, I: Numeric>(
         chunks,
         n_units,
     );
-    commit();
-    wait(0usize);
+    cp_async_commit();
+    cp_async_wait(0usize);
     sync_cube();
     let mut queries = Sequence::<Array<Pair<E>>>::new();
     let mut grads = Sequence::<Array<Pair<E>>>::new();
@@ -102,8 +102,8 @@ fn query_grad_kernel<E: Float, I: Numeric>(
         chunks,
         n_units,
     );
-    commit();
-    wait(0usize);
+    cp_async_commit();
+    cp_async_wait(0usize);
     sync_cube();
     // Of the rows of a lane.
     let mut deltas = Array::<f32>::new(comptime![2 * halves]);
@@ -180,11 +180,11 @@ fn query_grad_kernel<E: Float, I: Numeric>(
                 chunks,
                 n_units,
             );
-            commit();
+            cp_async_commit();
             for tile in 0..n_tiles {
                 let first_key = segment.key_start + tile * n_keys;
                 let stage = (tile % 2) * n_keys;
-                wait(0usize);
+                cp_async_wait(0usize);
                 // The tile is there for all units, and none reads the one before any more.
                 sync_cube();
                 if tile + 1 < n_tiles {
@@ -214,7 +214,7 @@ fn query_grad_kernel<E: Float, I: Numeric>(
                         n_units,
                     );
                 }
-                commit();
+                cp_async_commit();
                 if works {
                     for part_index in 0..n_keys / part {
                         let part_row = stage + part_index * part;

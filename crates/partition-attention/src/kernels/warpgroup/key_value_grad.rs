@@ -1,8 +1,10 @@
-use super::products::{MATRIX_BYTES, add_product_of_rows, address, product, publish, zeros};
+use super::wgmma::{MATRIX_BYTES, add_product_of_rows, address, fence_async_proxy, product, zeros};
 use super::*;
 use crate::kernels::segment_table::rectangle;
+use crate::kernels::tensor_core::async_copy::{
+    copy_row_sums, copy_rows, cp_async_commit, cp_async_wait,
+};
 use crate::kernels::tensor_core::fragments::{Chunk, Pair, exp2};
-use crate::kernels::tensor_core::staging::{commit, copy_row_sums, copy_rows, wait};
 
 /// Keys of a cube.
 const KEYS: usize = 64;
@@ -22,10 +24,10 @@ fn key_value_grad_kernel<E: Float, I: Numeric>(
     key_grad: &mut Tensor<Pair<E>>,
     value_grad: &mut Tensor<Pair<E>>,
     scale: f32,
-    #[comptime] number: Number,
+    #[comptime] operand_dtype: OperandDtype,
     #[define(E, I)] _dtypes: [ElemType; 2],
 ) {
-    let format = comptime![number.ptx()];
+    let format = comptime![operand_dtype.ptx()];
     let scale_log2 = scale * LOG2_E;
     let batch = CUBE_POS_Z as usize;
     let head = CUBE_POS_Y as usize;
@@ -127,12 +129,12 @@ fn key_value_grad_kernel<E: Float, I: Numeric>(
                 last_query,
                 QUERIES,
             );
-            commit();
+            cp_async_commit();
             for tile in 0..n_tiles {
                 let first_query = segment.query_start + tile * QUERIES;
                 let stage = tile % 2;
-                wait(0usize);
-                publish();
+                cp_async_wait(0usize);
+                fence_async_proxy();
                 // The tile is there for all UNITS, and none reads the one before any more.
                 sync_cube();
                 if tile + 1 < n_tiles {
@@ -181,7 +183,7 @@ fn key_value_grad_kernel<E: Float, I: Numeric>(
                         QUERIES,
                     );
                 }
-                commit();
+                cp_async_commit();
                 let offset = stage as u32 * MATRIX_BYTES;
                 let cuts = cuts_rows || first_query + QUERIES > segment.query_end;
                 let scores = product(key_at, query_at + offset, format);
@@ -290,7 +292,7 @@ pub(super) fn key_value_grad(input: &BackwardInput, delta: CubeTensor) -> (CubeT
         key_grad.clone().into_tensor_arg(),
         value_grad.clone().into_tensor_arg(),
         sizes.scale(),
-        Number::of(key.dtype),
+        OperandDtype::from_dtype(key.dtype),
         dtypes(&input.query, &input.segments),
     );
     (key_grad, value_grad)

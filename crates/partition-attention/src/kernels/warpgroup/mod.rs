@@ -3,8 +3,8 @@
 
 mod forward;
 mod key_value_grad;
-mod products;
 mod query_grad;
+mod wgmma;
 
 use std::sync::OnceLock;
 
@@ -33,15 +33,15 @@ const UNITS: usize = 128;
 /// Of matrices in shared memory, in bytes: where the pattern of their places repeats.
 const ALIGNMENT: usize = 1024;
 
-/// The format of operands.
+/// The data type of the operands of a matrix product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Number {
+enum OperandDtype {
     F16,
     Bf16,
 }
 
-impl Number {
-    fn of(dtype: DType) -> Self {
+impl OperandDtype {
+    fn from_dtype(dtype: DType) -> Self {
         match dtype {
             DType::BF16 => Self::Bf16,
             _ => Self::F16,

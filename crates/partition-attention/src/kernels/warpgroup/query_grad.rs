@@ -1,8 +1,8 @@
-use super::products::{MATRIX_BYTES, add_product_of_rows, address, product, publish, zeros};
+use super::wgmma::{MATRIX_BYTES, add_product_of_rows, address, fence_async_proxy, product, zeros};
 use super::*;
 use crate::kernels::segment_table::rectangle;
+use crate::kernels::tensor_core::async_copy::{copy_rows, cp_async_commit, cp_async_wait};
 use crate::kernels::tensor_core::fragments::{Chunk, Pair, exp2};
-use crate::kernels::tensor_core::staging::{commit, copy_rows, wait};
 
 /// Queries of a cube.
 const QUERIES: usize = 64;
@@ -22,10 +22,10 @@ fn query_grad_kernel<E: Float, I: Numeric>(
     query_grad: &mut Tensor<Pair<E>>,
     delta: &mut Tensor<f32>,
     scale: f32,
-    #[comptime] number: Number,
+    #[comptime] operand_dtype: OperandDtype,
     #[define(E, I)] _dtypes: [ElemType; 2],
 ) {
-    let format = comptime![number.ptx()];
+    let format = comptime![operand_dtype.ptx()];
     let scale_log2 = scale * LOG2_E;
     let batch = CUBE_POS_Z as usize;
     let head = CUBE_POS_Y as usize;
@@ -146,12 +146,12 @@ fn query_grad_kernel<E: Float, I: Numeric>(
                 CHUNKS,
                 UNITS,
             );
-            commit();
+            cp_async_commit();
             for tile in 0..n_tiles {
                 let first_key = segment.key_start + tile * KEYS;
                 let stage = tile % 2;
-                wait(0usize);
-                publish();
+                cp_async_wait(0usize);
+                fence_async_proxy();
                 // The tile is there for all UNITS, and none reads the one before any more.
                 sync_cube();
                 if tile + 1 < n_tiles {
@@ -181,7 +181,7 @@ fn query_grad_kernel<E: Float, I: Numeric>(
                         UNITS,
                     );
                 }
-                commit();
+                cp_async_commit();
                 let offset = stage as u32 * MATRIX_BYTES;
                 let cuts = cuts_rows || first_key + KEYS > segment.key_end;
                 let scores = product(query_at, key_at + offset, format);
@@ -263,7 +263,7 @@ pub(super) fn query_grad(input: &BackwardInput) -> (CubeTensor, CubeTensor) {
         gradient.clone().into_tensor_arg(),
         delta.clone().into_tensor_arg(),
         sizes.scale(),
-        Number::of(query.dtype),
+        OperandDtype::from_dtype(query.dtype),
         dtypes(&input.query, &input.segments),
     );
     (gradient, delta)

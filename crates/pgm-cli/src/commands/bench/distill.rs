@@ -112,7 +112,10 @@ impl DistillBenchArgs {
                 }
             }
         }
-        let timings: Vec<Timing> = seconds.into_iter().map(|s| Timing::of(s, 1)).collect();
+        let timings: Vec<Timing> = seconds
+            .into_iter()
+            .map(|s| Timing::from_seconds(s, 1))
+            .collect();
         let results = kinds.iter().zip(&timings).map(|((what, _), timing)| {
             let training_steps = timing.median_seconds / timings[0].median_seconds;
             println!(

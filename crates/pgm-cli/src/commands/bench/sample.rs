@@ -79,7 +79,7 @@ impl SampleBenchArgs {
                 );
             }
             let drawn = last.expect("one batch or more was drawn");
-            let timing = Timing::of(seconds[1..].to_vec(), 1);
+            let timing = Timing::from_seconds(seconds[1..].to_vec(), 1);
             let result = SampleResult {
                 name: config.name.clone(),
                 objective: config.objective.kind.name(),

@@ -36,12 +36,12 @@ impl Timing {
             wait(device)?;
             seconds.push(started.elapsed().as_secs_f64() / calls as f64);
         }
-        Ok(Self::of(seconds, calls))
+        Ok(Self::from_seconds(seconds, calls))
     }
 
     /// # Panics
     /// Panics without measurements.
-    pub fn of(mut seconds: Vec<f64>, calls: usize) -> Self {
+    pub fn from_seconds(mut seconds: Vec<f64>, calls: usize) -> Self {
         seconds.sort_by(f64::total_cmp);
         let at = |share: f64| seconds[((seconds.len() - 1) as f64 * share).round() as usize];
         Self {
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn median_and_quartiles_of_five() {
-        let timing = Timing::of(vec![5.0, 1.0, 3.0, 2.0, 4.0], 7);
+        let timing = Timing::from_seconds(vec![5.0, 1.0, 3.0, 2.0, 4.0], 7);
         assert_eq!(timing.median_seconds, 3.0);
         assert_eq!(timing.quartile_seconds, [2.0, 4.0]);
         assert_eq!((timing.n_measurements, timing.calls_a_measurement), (5, 7));

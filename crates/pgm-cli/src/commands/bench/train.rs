@@ -71,7 +71,7 @@ impl TrainBenchArgs {
                 seconds[step], losses[step]
             );
         }
-        let timing = Timing::of(seconds[2..].to_vec(), 1);
+        let timing = Timing::from_seconds(seconds[2..].to_vec(), 1);
         let result = TrainResult {
             name: config.name.clone(),
             objective: config.objective.kind.name(),

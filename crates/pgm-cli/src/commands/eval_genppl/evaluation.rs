@@ -88,7 +88,7 @@ impl Judging<'_> {
         let samples = &results.samples()[..n_samples];
         let features = samples.iter().filter_map(|sample| sample.feature.clone());
         Ok(GenerativeEvaluation {
-            report: GenerativeReport::of(samples, self.seed)?,
+            report: GenerativeReport::from_samples(samples, self.seed)?,
             features: features.collect(),
             curve: String::new(),
             n_steps: 0,

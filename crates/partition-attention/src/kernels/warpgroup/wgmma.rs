@@ -1,7 +1,7 @@
 //! Products of 64 x 64 matrices by a warpgroup (`wgmma`, four planes), with sums in registers.
 //!
 //! Matrices in shared memory have 64 rows of 64 numbers, in the places of
-//! [`crate::kernels::tensor_core::fragments::place`], which is the hardware's swizzle of 128 bytes.
+//! [`crate::kernels::tensor_core::fragments::swizzled_index`], which is the hardware's swizzle of 128 bytes.
 //! Plane `w` of the four holds the rows `16 w` to `16 w + 15` of a result, each lane as in
 //! `mma.sync.m16n8k16`: of the 8 columns from `8 n`, its numbers `4 n` and `4 n + 1` are columns
 //! `2 (lane % 4)` and the next in row `lane / 4`, the two after them the same 8 rows below.
@@ -39,7 +39,7 @@ fn descriptor(address: u32) -> u64 {
 
 /// Makes what this unit copied to shared memory visible to the products. A barrier must follow.
 #[cube]
-pub(super) fn publish() {
+pub(super) fn fence_async_proxy() {
     gpu_asm!("fence.proxy.async.shared::cta;");
 }
 

@@ -3,7 +3,7 @@
 use cubecl::prelude::barrier::copy_async;
 use cubecl::prelude::*;
 
-use super::fragments::{Chunk, place};
+use super::fragments::{Chunk, swizzled_index};
 
 /// Starts copying `n_rows` rows from `first_row` to the places from `shared_row` on. Rows behind
 /// `last_row` are copies of it. All units of the cube take part. `shared_row` is a multiple of 8.
@@ -26,14 +26,14 @@ pub(in crate::kernels) fn copy_rows<E: Float>(
     let chunk = unit % chunks;
     // Places of the rows that the units copy at once repeat, if these are a multiple of 8.
     let repeats = comptime![n_units / chunks % 8 == 0];
-    let first = shared_row * chunks + place(unit / chunks, chunk, chunks);
+    let first = shared_row * chunks + swizzled_index(unit / chunks, chunk, chunks);
     #[unroll]
     for i in 0..n_rows * chunks / n_units {
         let row = unit / chunks + i * (n_units / chunks);
         let from = base + min(first_row + row, last_row) * row_stride + chunk;
         let mut to = first + i * n_units;
         if comptime![!repeats] {
-            to = place(shared_row + row, chunk, chunks);
+            to = swizzled_index(shared_row + row, chunk, chunks);
         }
         copy_async(&tensor[from..from + 1], &mut shared[to..to + 1], 8u32);
     }
@@ -61,12 +61,12 @@ pub(in crate::kernels) fn copy_row_sums(
 
 /// Ends a group of copies.
 #[cube]
-pub(in crate::kernels) fn commit() {
+pub(in crate::kernels) fn cp_async_commit() {
     gpu_asm!("cp.async.commit_group;");
 }
 
 /// Waits until at most `n_pending` groups of this unit's copies are under way.
 #[cube]
-pub(in crate::kernels) fn wait(#[comptime] n_pending: usize) {
+pub(in crate::kernels) fn cp_async_wait(#[comptime] n_pending: usize) {
     gpu_asm!("cp.async.wait_group {n};", n = const n_pending);
 }
