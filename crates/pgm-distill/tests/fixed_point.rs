@@ -19,8 +19,8 @@ use pgm_model::{DitConfig, LanguageModel, LanguageModelConfig, PartitionTransfor
 const MASK: usize = 6;
 
 fn network(is_partition: bool) -> LanguageModel {
-    let config = match is_partition {
-        true => LanguageModelConfig::Partition(PartitionTransformerConfig {
+    let config = if is_partition {
+        LanguageModelConfig::Partition(PartitionTransformerConfig {
             vocab_size: MASK + 1,
             d_model: 8,
             n_heads: 2,
@@ -29,8 +29,9 @@ fn network(is_partition: bool) -> LanguageModel {
             cond_dim: 8,
             dropout: 0.0,
             ..Default::default()
-        }),
-        false => LanguageModelConfig::Masked(DitConfig {
+        })
+    } else {
+        LanguageModelConfig::Masked(DitConfig {
             vocab_size: MASK + 1,
             d_model: 8,
             n_heads: 2,
@@ -38,7 +39,7 @@ fn network(is_partition: bool) -> LanguageModel {
             cond_dim: 8,
             dropout: 0.0,
             ..Default::default()
-        }),
+        })
     };
     // All tests draw from one generator of the device: nobody may come between the seed and the draws.
     static DRAWING: Mutex<()> = Mutex::new(());

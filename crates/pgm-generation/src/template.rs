@@ -82,9 +82,10 @@ impl Template {
             pieces.push(Piece::Text(known));
         }
         let is_blank = |piece: &Piece| matches!(piece, Piece::Blank(_));
-        match pieces.iter().any(is_blank) {
-            true => Ok(Self { pieces }),
-            false => Err(TemplateError::NoBlank),
+        if pieces.iter().any(is_blank) {
+            Ok(Self { pieces })
+        } else {
+            Err(TemplateError::NoBlank)
         }
     }
 

@@ -81,13 +81,14 @@ impl JudgeConfigError {
         found: bool,
         wanted: bool,
     ) -> Result<(), Self> {
-        match found == wanted {
-            true => Ok(()),
-            false => Err(Self::Variant {
+        if found == wanted {
+            Ok(())
+        } else {
+            Err(Self::Variant {
                 name: name.to_owned(),
                 found: found.to_string(),
                 wanted: if wanted { "true" } else { "false" },
-            }),
+            })
         }
     }
 }
@@ -105,13 +106,14 @@ pub(crate) fn check_heads(
     divisor_name: &'static str,
     divisor: usize,
 ) -> Result<(), JudgeConfigError> {
-    match divisor > 0 && size > 0 && size.is_multiple_of(divisor) {
-        true => Ok(()),
-        false => Err(JudgeConfigError::Indivisible {
+    if divisor > 0 && size > 0 && size.is_multiple_of(divisor) {
+        Ok(())
+    } else {
+        Err(JudgeConfigError::Indivisible {
             name,
             size,
             divisor_name,
             divisor,
-        }),
+        })
     }
 }

@@ -81,13 +81,15 @@ impl Gpt2Config {
 
     /// What the queries of a layer, counted from 0, are multiplied by on top of the usual scale of attention.
     fn query_scale(&self, layer: usize) -> f64 {
-        let scale = match self.scale_attn_weights {
-            true => 1.0,
-            false => ((self.n_embd / self.n_head) as f64).sqrt(),
+        let scale = if self.scale_attn_weights {
+            1.0
+        } else {
+            ((self.n_embd / self.n_head) as f64).sqrt()
         };
-        match self.scale_attn_by_inverse_layer_idx {
-            true => scale / (layer + 1) as f64,
-            false => scale,
+        if self.scale_attn_by_inverse_layer_idx {
+            scale / (layer + 1) as f64
+        } else {
+            scale
         }
     }
 

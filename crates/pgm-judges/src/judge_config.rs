@@ -44,9 +44,10 @@ impl JudgeConfig {
                 JudgeModel::Gpt2(model)
             }
             Self::Llama(config) => {
-                let names = match config.tie_word_embeddings {
-                    true => &Llama::TIED_NAMES,
-                    false => &Llama::NAMES,
+                let names = if config.tie_word_embeddings {
+                    &Llama::TIED_NAMES
+                } else {
+                    &Llama::NAMES
                 };
                 let mut model = config.init(device);
                 file.load_foreign(&mut model, names)?;

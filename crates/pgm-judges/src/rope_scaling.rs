@@ -42,9 +42,10 @@ pub(crate) enum RopeScaling {
 impl RopeScaling {
     /// The factor by which YaRN enlarges queries and keys, `0.1 mscale ln factor + 1`.
     pub fn yarn_amplitude(factor: f64, mscale: f64) -> f64 {
-        match factor > 1.0 {
-            true => 0.1 * mscale * factor.ln() + 1.0,
-            false => 1.0,
+        if factor > 1.0 {
+            0.1 * mscale * factor.ln() + 1.0
+        } else {
+            1.0
         }
     }
 
@@ -90,9 +91,10 @@ impl RopeScaling {
                 // The pair of features, counted from 0, whose wave fits so often into the original length.
                 let pair =
                     |n_waves: f64| width * (length / (n_waves * TAU)).ln() / (2.0 * base.ln());
-                let (start, end) = match is_ramp_whole {
-                    true => (pair(fast).floor(), pair(slow).ceil()),
-                    false => (pair(fast), pair(slow)),
+                let (start, end) = if is_ramp_whole {
+                    (pair(fast).floor(), pair(slow).ceil())
+                } else {
+                    (pair(fast), pair(slow))
                 };
                 let (start, mut end) = (start.max(0.0), end.min(width - 1.0));
                 if start == end {

@@ -163,16 +163,19 @@ impl Perplexity {
             .chunks(host.seq_len)
             .map(|row| row[skipped..].iter().filter(|&&valid| valid).count());
         let rows = (first_sequence..).zip(nll.into_iter().zip(counts));
-        rows.map(|(number, (nats, n_tokens))| match nats.is_finite() {
-            true => Ok(ScoredSequence {
-                number,
-                nats,
-                n_tokens,
-            }),
-            false => Err(PerplexityError::NotFinite {
-                sequence: number,
-                value: nats,
-            }),
+        rows.map(|(number, (nats, n_tokens))| {
+            if nats.is_finite() {
+                Ok(ScoredSequence {
+                    number,
+                    nats,
+                    n_tokens,
+                })
+            } else {
+                Err(PerplexityError::NotFinite {
+                    sequence: number,
+                    value: nats,
+                })
+            }
         })
         .collect()
     }

@@ -86,9 +86,10 @@ fn a_stopped_run_does_not_begin_with_the_weights_again() {
             interrupter,
             observer,
         );
-        match is_named {
-            true => trainer.with_start(start(&source)).run(),
-            false => trainer.run(),
+        if is_named {
+            trainer.with_start(start(&source)).run()
+        } else {
+            trainer.run()
         }
     };
     let whole = go(&at("whole"), Interrupter::new(), &mut Silent, true).unwrap();

@@ -94,9 +94,10 @@ pub(crate) fn read(
             mlp_ratio,
             dropout,
             pre_query: PreQuery::default(),
-            query_processor: match has_mlp4 {
-                true => QueryProcessorKind::Mlp4,
-                false => QueryProcessorKind::Linear,
+            query_processor: if has_mlp4 {
+                QueryProcessorKind::Mlp4
+            } else {
+                QueryProcessorKind::Linear
             },
         })
     } else {

@@ -58,17 +58,16 @@ impl FileTensor {
     /// A tensor of a file of Burn's.
     pub fn new(stored: StoredTensor) -> Self {
         let shape = stored.shape.to_vec();
-        match is_read(stored.dtype) {
-            true => Self {
+        if is_read(stored.dtype) {
+            Self {
                 name: stored.name.clone(),
                 shape,
                 is_float: true,
                 values: Ok(stored),
-            },
-            false => {
-                let dtype = format!("{:?}", stored.dtype);
-                Self::of_other_type(stored.name, shape, false, &dtype)
             }
+        } else {
+            let dtype = format!("{:?}", stored.dtype);
+            Self::of_other_type(stored.name, shape, false, &dtype)
         }
     }
 

@@ -136,9 +136,10 @@ impl WeightsFile {
 
     /// The files that hold the tensors: the one that was opened, or those that it names.
     pub fn files(&self) -> &[PathBuf] {
-        match self.shards.is_empty() {
-            true => std::slice::from_ref(&self.path),
-            false => &self.shards,
+        if self.shards.is_empty() {
+            std::slice::from_ref(&self.path)
+        } else {
+            &self.shards
         }
     }
 
@@ -282,9 +283,10 @@ impl WeightsFile {
         model: &mut M,
         names: &ForeignNames,
     ) -> Result<(), WeightsError> {
-        let own = match names.is_linear_transposed {
-            true => model.collect(None, Some(Box::new(BurnToPyTorchAdapter)), true),
-            false => model.collect(None, None, true),
+        let own = if names.is_linear_transposed {
+            model.collect(None, Some(Box::new(BurnToPyTorchAdapter)), true)
+        } else {
+            model.collect(None, None, true)
         };
         let wanted = Parameters(
             own.into_iter()
@@ -336,9 +338,10 @@ impl WeightsFile {
             Some(stored)
         });
         let cast = FloatCastAdapter::to(DType::F32);
-        let adapter: Box<dyn ModuleAdapter> = match is_pytorch_layout {
-            true => Box::new(PyTorchToBurnAdapter.chain(cast)),
-            false => Box::new(cast),
+        let adapter: Box<dyn ModuleAdapter> = if is_pytorch_layout {
+            Box::new(PyTorchToBurnAdapter.chain(cast))
+        } else {
+            Box::new(cast)
         };
         let result = model.apply(tensors.collect(), None, Some(adapter), true);
         match result.errors.into_iter().next() {

@@ -85,13 +85,15 @@ fn products_agree_with_float64_however_the_matrices_lie() {
             let expected = expected(&left, &right, sizes);
             for is_left_transposed in [false, true] {
                 for is_right_transposed in [false, true] {
-                    let left = match is_left_transposed {
-                        false => matrix(&left, [m, k], &device),
-                        true => matrix(&transposed(&left, [m, k]), [k, m], &device).transpose(),
+                    let left = if !is_left_transposed {
+                        matrix(&left, [m, k], &device)
+                    } else {
+                        matrix(&transposed(&left, [m, k]), [k, m], &device).transpose()
                     };
-                    let right = match is_right_transposed {
-                        false => matrix(&right, [k, n], &device),
-                        true => matrix(&transposed(&right, [k, n]), [n, k], &device).transpose(),
+                    let right = if !is_right_transposed {
+                        matrix(&right, [k, n], &device)
+                    } else {
+                        matrix(&transposed(&right, [k, n]), [n, k], &device).transpose()
                     };
                     for (dtype, tolerance) in [(DType::F32, 2e-6), (DType::BF16, 1e-2)] {
                         let (left, right) = (left.clone().cast(dtype), right.clone().cast(dtype));

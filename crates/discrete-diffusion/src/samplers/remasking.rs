@@ -43,13 +43,14 @@ impl Remasking {
     /// When `eta` is no probability.
     pub(super) fn check(self) -> Result<(), SampleError> {
         let (Self::Cap(eta) | Self::Rescale(eta)) = self;
-        match (0.0..=1.0).contains(&eta) {
-            true => Ok(()),
-            false => Err(SampleError::Setting {
+        if (0.0..=1.0).contains(&eta) {
+            Ok(())
+        } else {
+            Err(SampleError::Setting {
                 name: "remask_eta",
                 value: eta,
                 wanted: "a probability",
-            }),
+            })
         }
     }
 }

@@ -150,8 +150,9 @@ impl SampleRequest<'_> {
 }
 
 pub(super) fn at_least(name: &'static str, value: usize, least: usize) -> Result<(), SampleError> {
-    match value < least {
-        true => Err(SampleError::TooSmall { name, value, least }),
-        false => Ok(()),
+    if value < least {
+        Err(SampleError::TooSmall { name, value, least })
+    } else {
+        Ok(())
     }
 }

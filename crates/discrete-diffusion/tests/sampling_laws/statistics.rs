@@ -45,9 +45,10 @@ fn p_value(counts: &Counts, law: &Law) -> f64 {
     for (sequence, p) in law {
         let expected = p * n as f64;
         let count = counts.get(sequence).copied().unwrap_or(0) as f64;
-        match expected < LEAST_EXPECTED {
-            true => rare = (rare.0 + expected, rare.1 + count),
-            false => bins.push((expected, count)),
+        if expected < LEAST_EXPECTED {
+            rare = (rare.0 + expected, rare.1 + count)
+        } else {
+            bins.push((expected, count))
         }
     }
     if rare.0 >= LEAST_EXPECTED {

@@ -112,9 +112,10 @@ fn without_mark(beginning: &[u8]) -> Option<FileContent> {
     }
     // Western text in UTF-16 has a zero in nearly each pair, always on the same side.
     let is_wide = (even == 0 || odd == 0) && 4 * even.max(odd) > 3 * n_pairs;
-    Some(match is_wide {
-        true => FileContent::Utf16,
-        false => FileContent::Binary,
+    Some(if is_wide {
+        FileContent::Utf16
+    } else {
+        FileContent::Binary
     })
 }
 

@@ -86,14 +86,15 @@ fn labelled(doc: Option<&Value>, choices: &[Choice]) -> Result<Option<Vec<usize>
     let right: Vec<usize> = (0..labels.len())
         .filter(|&i| is_right(&labels[i]))
         .collect();
-    match labels.len() == choices.len() && !right.is_empty() {
-        true => Ok(Some(right)),
-        false => Err(format!(
+    if labels.len() == choices.len() && !right.is_empty() {
+        Ok(Some(right))
+    } else {
+        Err(format!(
             "`mc2_targets` label {} of {} answers as right, with {} labels",
             right.len(),
             choices.len(),
             labels.len()
-        )),
+        ))
     }
 }
 

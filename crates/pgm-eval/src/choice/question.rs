@@ -77,9 +77,10 @@ impl Choice {
         let is_joined = context.is_empty()
             || context.ends_with(char::is_whitespace)
             || answer.starts_with(char::is_whitespace);
-        let text = match is_joined {
-            true => answer.to_owned(),
-            false => format!(" {answer}"),
+        let text = if is_joined {
+            answer.to_owned()
+        } else {
+            format!(" {answer}")
         };
         Self::new(context.to_owned(), text)
     }

@@ -24,9 +24,10 @@ impl QuestionFile {
     pub fn read(path: &Path) -> Result<Self, EvalError> {
         let failed = |reason: String| failed(path, reason);
         let content = read_json_text(path)?;
-        let (unit, entries) = match content.trim_start().starts_with('[') {
-            true => ("entry", list(&content).map_err(failed)?),
-            false => ("line", lines(&content)),
+        let (unit, entries) = if content.trim_start().starts_with('[') {
+            ("entry", list(&content).map_err(failed)?)
+        } else {
+            ("line", lines(&content))
         };
         let mut questions: Vec<Question> = Vec::new();
         for (place, value) in entries {
@@ -48,14 +49,15 @@ impl QuestionFile {
             }
             questions.push(question);
         }
-        match questions.is_empty() {
-            true => Err(failed(format!("it holds no question; {FORMS}"))),
-            false => Ok(Self {
+        if questions.is_empty() {
+            Err(failed(format!("it holds no question; {FORMS}")))
+        } else {
+            Ok(Self {
                 path: path.to_path_buf(),
                 questions,
                 unit,
                 fingerprint: sha256_hex(content),
-            }),
+            })
         }
     }
 
@@ -90,11 +92,12 @@ type Entry = (usize, Result<PythonJson<Value>, String>);
 fn parse(place: usize, mut json: PythonJson<Value>) -> Result<Question, String> {
     let question = Question::parse(place, std::mem::take(&mut json.value))?;
     let mut choices = question.choices.iter();
-    match choices.any(|choice| {
+    if choices.any(|choice| {
         json.has_lone_surrogate(&choice.context) || json.has_lone_surrogate(&choice.text)
     }) {
-        true => Err("a text of it has half of a surrogate pair, which is no character".to_owned()),
-        false => Ok(question),
+        Err("a text of it has half of a surrogate pair, which is no character".to_owned())
+    } else {
+        Ok(question)
     }
 }
 

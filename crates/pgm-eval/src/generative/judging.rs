@@ -178,9 +178,10 @@ impl GenerativePerplexity {
         let texts_cost: Vec<TokenCost> = texts_cost
             .map(|(row, read)| TokenCost::from_costs(row, &read.costs, eos))
             .collect();
-        let own_costs = match own.is_some_and(|own| own.has_vocabulary_of(judge.tokenizer())) {
-            true => self.own_costs(judge, &drawn, &rows, &texts_cost)?,
-            false => vec![None; drawn.len()],
+        let own_costs = if own.is_some_and(|own| own.has_vocabulary_of(judge.tokenizer())) {
+            self.own_costs(judge, &drawn, &rows, &texts_cost)?
+        } else {
+            vec![None; drawn.len()]
         };
         let judging_seconds = started.elapsed().as_secs_f64() / drawn.len().max(1) as f64;
         let samples = (first_number..).zip(drawn).zip(rows.into_iter().zip(read));
@@ -225,11 +226,11 @@ impl GenerativePerplexity {
         let costs = own_rows.iter().zip(rows).zip(texts_cost);
         let costs = costs.map(|((own, row), &text_cost)| {
             let own = own.as_ref()?;
-            match own == row {
-                true => Some(text_cost),
-                false => read
-                    .next()
-                    .map(|costs| TokenCost::from_costs(own, &costs, eos)),
+            if own == row {
+                Some(text_cost)
+            } else {
+                read.next()
+                    .map(|costs| TokenCost::from_costs(own, &costs, eos))
             }
         });
         Ok(costs.collect())

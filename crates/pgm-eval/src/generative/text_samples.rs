@@ -49,12 +49,13 @@ impl TextSamples {
                 seconds: 0.0,
             })
             .collect();
-        match samples.is_empty() {
-            true => Err(failed("it holds no sample; write one a line".to_owned())),
-            false => Ok(Self {
+        if samples.is_empty() {
+            Err(failed("it holds no sample; write one a line".to_owned()))
+        } else {
+            Ok(Self {
                 fingerprint: fingerprint(&samples),
                 samples,
-            }),
+            })
         }
     }
 

@@ -120,9 +120,10 @@ impl<R: Read> HeaderReader<R> {
     /// A length that the rest of the file may hold, so that damage asks for no memory.
     fn length(&mut self) -> Result<usize, ReadError> {
         let length = self.u64()?;
-        match length <= self.file_size - self.position.min(self.file_size) {
-            true => Ok(length as usize),
-            false => Err(format!("its header is damaged: a length of {length}").into()),
+        if length <= self.file_size - self.position.min(self.file_size) {
+            Ok(length as usize)
+        } else {
+            Err(format!("its header is damaged: a length of {length}").into())
         }
     }
 
@@ -176,14 +177,15 @@ impl<R: Read> HeaderReader<R> {
         }
         let type_id = self.u32()?;
         let offset = self.u64()?;
-        match offset <= self.file_size {
-            true => Ok(TensorEntry {
+        if offset <= self.file_size {
+            Ok(TensorEntry {
                 name,
                 shape,
                 type_id,
                 offset,
-            }),
-            false => Err(format!("`{name}` begins behind the end of the file").into()),
+            })
+        } else {
+            Err(format!("`{name}` begins behind the end of the file").into())
         }
     }
 }
