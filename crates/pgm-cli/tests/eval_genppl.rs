@@ -147,6 +147,7 @@ fn what_cannot_be_judged_is_named() {
     );
     let error = refused(&[&COMMON[..], &["--plots", "plots"]].concat());
     assert!(error.contains("one evaluation makes no picture"), "{error}");
+    assert!(!folder.path().join("plots").exists());
     let error = refused(&[&COMMON[..], &["--temperature", "0.5"]].concat());
     assert!(error.contains("cannot be used with"), "{error}");
     std::fs::remove_file(folder.path().join("judge/tokenizer.json")).unwrap();

@@ -22,26 +22,15 @@ impl SequenceScores for ResultsFile<ScoredSequence> {
 #[cfg(test)]
 mod tests {
     use std::ops::ControlFlow;
-    use std::path::Path;
 
     use burn::data::dataset::InMemDataset;
     use burn::tensor::Device;
     use pgm_data::TokenSequence;
-    use pgm_model::LanguageModel;
     use pgm_perplexity::{EvaluationTimes, Perplexity};
-    use pgm_weights::{WeightsChoice, WeightsFile};
     use serde_json::json;
 
     use super::*;
-
-    /// A diffusion model with random weights among the golden values of `pgm-weights`.
-    fn golden(name: &str) -> LanguageModel {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../pgm-weights/tests/golden")
-            .join(name);
-        let file = WeightsFile::open(path, WeightsChoice::default()).unwrap();
-        file.load(Some(4), &Device::flex()).unwrap()
-    }
+    use crate::choice::test_models::golden;
 
     /// Seven sequences of 12 tokens, of which the last one or two do not count.
     fn data() -> InMemDataset<TokenSequence> {

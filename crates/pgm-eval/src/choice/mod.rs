@@ -12,7 +12,7 @@ mod question;
 mod question_file;
 mod report;
 #[cfg(test)]
-mod test_models;
+pub(crate) mod test_models;
 
 pub use answer_likelihood::AnswerLikelihood;
 pub use cloze_reader::ClozeReader;

@@ -12,7 +12,7 @@ use super::cloze_reader::ClozeReader;
 pub(super) const MASK: usize = 100;
 
 /// A network with random weights among the golden values of `pgm-weights`.
-pub(super) fn golden(name: &str) -> LanguageModel {
+pub(crate) fn golden(name: &str) -> LanguageModel {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../pgm-weights/tests/golden")
         .join(name);

@@ -1,6 +1,7 @@
 use anyhow::Result;
 use burn::tensor::Device;
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use pgm_train::{ExperimentConfig, TrainingState};
 
 use crate::commands::config_args::ConfigArgs;
@@ -11,7 +12,7 @@ pub struct NetworkArgs {
     #[command(flatten)]
     config: ConfigArgs,
     /// Token ids, MASK included
-    #[arg(long, default_value_t = 50258)]
+    #[arg(long, default_value_t = 50258, value_parser = RangedU64ValueParser::<usize>::new().range(2..))]
     vocab_size: usize,
 }
 

@@ -20,7 +20,6 @@ use super::run_args::{OpenedModel, RunArgs};
 use super::run_start::provenance;
 use super::sample_drawing::DrawingArgs;
 use crate::device::{self, Backend};
-
 use crate::interrupt;
 use crate::model_name::{self, LocatedModel};
 
@@ -162,6 +161,7 @@ impl EvalGenpplArgs {
         if self.samples.is_none() {
             self.model.locate()?;
         }
+        self.check_plots()?;
         let located = model_name::judge(&self.judge)?;
         let device = device::open(self.backend)?;
         let judge = self.open_judge(located, &device)?;
@@ -227,11 +227,6 @@ impl EvalGenpplArgs {
             Some(folder) => {
                 std::fs::create_dir_all(folder)
                     .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
-                if comparison.evaluations.len() < 2 {
-                    bail!(
-                        "one evaluation makes no picture; --plots wants --sweep or --every-checkpoint"
-                    );
-                }
                 comparison.draw(folder)?
             }
             None => Vec::new(),
@@ -263,23 +258,56 @@ impl EvalGenpplArgs {
         judging.evaluate(name, &mut source, settings, n_samples, &self.folder())
     }
 
+    /// Refuses to plot a single evaluation before anything is computed.
+    fn check_plots(&self) -> Result<()> {
+        if self.plots.is_none() {
+            return Ok(());
+        }
+        let n_evaluations = match &self.samples {
+            Some(_) => 1,
+            None => {
+                let n_settings = self.swept_settings(SamplingSettings::default()).len();
+                self.checkpoints()?.len() * n_settings
+            }
+        };
+        if n_evaluations < 2 {
+            bail!("one evaluation makes no picture; --plots wants --sweep or --every-checkpoint");
+        }
+        Ok(())
+    }
+
+    /// The checkpoints to evaluate.
+    fn checkpoints(&self) -> Result<Vec<CheckpointChoice>> {
+        if !self.every_checkpoint {
+            return Ok(vec![self.model.checkpoint]);
+        }
+        let checkpoints = Checkpoint::list(&self.model.folder().checkpoints())?.into_iter();
+        Ok(checkpoints
+            .map(|checkpoint| CheckpointChoice::Step(checkpoint.step))
+            .collect())
+    }
+
+    /// The settings to evaluate each checkpoint with.
+    fn swept_settings(&self, base: SamplingSettings) -> Vec<SweptSettings> {
+        match &self.sweep {
+            Some(sweep) => sweep.settings(&base),
+            None => vec![SweptSettings {
+                settings: base,
+                curve: Vec::new(),
+                name: Vec::new(),
+            }],
+        }
+    }
+
     /// What each checkpoint draws with each of the settings, and the text to compare with.
     fn judge_model(
         &self,
         judging: &mut Judging,
         device: &Device,
     ) -> Result<(Vec<GenerativeEvaluation>, Option<GenerativeEvaluation>)> {
-        let choices = if self.every_checkpoint {
-            Checkpoint::list(&self.model.folder().checkpoints())?
-                .into_iter()
-                .map(|checkpoint| CheckpointChoice::Step(checkpoint.step))
-                .collect()
-        } else {
-            vec![self.model.checkpoint]
-        };
         let mut evaluations = Vec::new();
         let mut references = None;
-        for checkpoint in choices {
+        for checkpoint in self.checkpoints()? {
             let mut model = self.model.clone();
             model.checkpoint = checkpoint;
             let run = model.load(device)?;
@@ -289,15 +317,7 @@ impl EvalGenpplArgs {
             }
             let model_settings = model.settings(&run)?;
             let base = self.drawing.settings(&run.config.sampling);
-            let all = match &self.sweep {
-                Some(sweep) => sweep.settings(&base),
-                None => vec![SweptSettings {
-                    settings: base,
-                    curve: Vec::new(),
-                    name: Vec::new(),
-                }],
-            };
-            for swept in all {
+            for swept in self.swept_settings(base) {
                 evaluations.push(self.judge_draws(
                     judging,
                     &run,
